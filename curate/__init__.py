@@ -1,0 +1,1 @@
+"""Parts that make and measure clips."""

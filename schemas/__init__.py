@@ -1,0 +1,1 @@
+"""Contracts: tables, samples, rights, recipes, runs and experiments. Imports nothing of ours."""

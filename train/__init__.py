@@ -1,0 +1,1 @@
+"""Parts that learn from shards. Never imports curate."""
