@@ -32,7 +32,13 @@ IDENTITY = (
 )
 
 OBSERVED = (
-    column("motion", pa.float64(), "Typical optical flow per frame interval (DIS), robust to single jumps; grows with movement", unit="% of the frame's diagonal per 1/24 s", by="motion"),
+    column(
+        "motion",
+        pa.float64(),
+        "Typical optical flow per frame interval (DIS), robust to single jumps; grows with movement",
+        unit="% of the frame's diagonal per 1/24 s",
+        by="motion",
+    ),
     column("motion_mean", pa.float64(), "Mean optical flow", unit="% of the diagonal per 1/24 s", by="motion"),
     column("motion_peak", pa.float64(), "95th percentile of optical flow over time", unit="% of the diagonal per 1/24 s", by="motion"),
     column("static_share", pa.float64(), "Share of frame intervals without movement", bounds="0-1", by="motion"),
@@ -63,7 +69,13 @@ SCORED = (
     column("text_area", pa.float64(), "Share of the frame under text laid over the picture, the largest over the proxies", bounds="0-1", by="text"),
     column("text_kind", pa.string(), "`none`, `subtitle`, `banner`, `title` or `scene`", by="text"),
     column("texts", pa.list_(pa.string()), "The words read", by="text"),
-    column("technical", pa.float64(), "Technical quality: sharpness, noise, blockiness, exposure, contrast, colourfulness; higher is better", bounds="0-1", by="technical"),
+    column(
+        "technical",
+        pa.float64(),
+        "Technical quality: sharpness, noise, blockiness, exposure, contrast, colourfulness; higher is better",
+        bounds="0-1",
+        by="technical",
+    ),
     column("sharpness", pa.float64(), "Part of technical quality", bounds="0-1", by="technical"),
     column("noise", pa.float64(), "Part of technical quality; higher is noisier", bounds="0-1", by="technical"),
     column("blockiness", pa.float64(), "Part of technical quality; higher is blockier", bounds="0-1", by="technical"),
@@ -81,7 +93,9 @@ CAPTIONED = (
 
 DEDUPLICATED = (
     column("duplicate_of", pa.string(), "The better copy of which this clip is a duplicate; null for the best copy itself", by="deduplicate"),
-    column("duplicate_cluster", pa.string(), "Cluster of near-duplicates: the clip_id of its representative; a unique clip is its own cluster", by="deduplicate"),
+    column(
+        "duplicate_cluster", pa.string(), "Cluster of near-duplicates: the clip_id of its representative; a unique clip is its own cluster", by="deduplicate"
+    ),
 )
 
 UNMEASURED = (column("unmeasured", pa.map_(pa.string(), pa.string()), "Why a column is null: column to reason", by="every scorer"),)

@@ -8,13 +8,24 @@ STATUS_OK, STATUS_REJECTED, STATUS_FAILED = "ok", "rejected", "failed"
 
 SOURCES = pa.schema(
     [
-        column("source_id", pa.string(), "Identity of the content: `s` and the first 20 hexadecimal digits of its sha256; provisional (`p…`, from the location) while it cannot be read", by="add"),
+        column(
+            "source_id",
+            pa.string(),
+            "Identity of the content: `s` and the first 20 hexadecimal digits of its sha256; provisional (`p…`, from the location) while it cannot be read",
+            by="add",
+        ),
         column("uri", pa.string(), "First location by which the content was added", by="add"),
         column("locations", pa.list_(pa.string()), "Every location at which the same content was seen", by="add"),
         column("sha256", pa.string(), "Digest of the whole content", by="add"),
         column("bytes", pa.int64(), "Size of the content", unit="bytes", by="add"),
         column("media_type", pa.string(), "`video` or `image`", by="add"),
-        column("duration_s", pa.float64(), "What decodes, from the first picture to the end of the last; the container's claim until it was decoded; 0 for an image", unit="s", by="measure"),
+        column(
+            "duration_s",
+            pa.float64(),
+            "What decodes, from the first picture to the end of the last; the container's claim until it was decoded; 0 for an image",
+            unit="s",
+            by="measure",
+        ),
         column("container_duration_s", pa.float64(), "What the container claims", unit="s", by="add"),
         column("width", pa.int32(), "Displayed width, after rotation and sample aspect ratio", unit="pixels", by="add"),
         column("height", pa.int32(), "Displayed height", unit="pixels", by="add"),
