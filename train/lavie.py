@@ -1,0 +1,177 @@
+"""LaVie's published checkpoints and configurations: read, checked, and written back.
+
+The layout is our own (the key map is the identity), so there is little to convert: the configuration's names, the `ema`
+wrapper, and constants that some files carry and others do not.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from train.presets import unet_config
+from train.unet import VideoUNet
+
+Stage = Literal["base", "interpolation", "vsr"]
+
+# Switches of the published code that its own configurations leave at one value: any other would be a network never released.
+FIXED = {
+    "act_fn": ("silu", "swish"),
+    "class_embed_type": (None,),
+    "downsample_padding": (1,),
+    "dual_cross_attention": (False,),
+    "mid_block_scale_factor": (1, 1.0),
+    "mid_block_type": ("UNetMidBlock3DCrossAttn", "UNetMidBlock2DCrossAttn"),
+    "resnet_time_scale_shift": ("default",),
+    "video_condition": (False,),
+}
+RENAMED = {
+    "in_channels": "in_channels",
+    "out_channels": "out_channels",
+    "block_out_channels": "block_out_channels",
+    "layers_per_block": "layers_per_block",
+    "cross_attention_dim": "cross_attention_dim",
+    "attention_head_dim": "num_attention_heads",
+    "only_cross_attention": "only_cross_attention",
+    "use_linear_projection": "use_linear_projection",
+    "num_class_embeds": "num_class_embeds",
+    "norm_num_groups": "norm_num_groups",
+    "norm_eps": "norm_eps",
+    "center_input_sample": "center_input_sample",
+    "flip_sin_to_cos": "flip_sin_to_cos",
+    "freq_shift": "freq_shift",
+}
+# Defaults of the published super-resolution class that differ from those of the other two and of ours.
+VSR_DEFAULTS: dict[str, Any] = {
+    "in_channels": 7,
+    "block_out_channels": (256, 512, 512, 1024),
+    "cross_attention_dim": 1024,
+    "only_cross_attention": (True, True, True, False),
+    "use_linear_projection": True,
+    "num_class_embeds": 1000,
+    "down_temporal_idx": (0, 1, 2),
+    "up_temporal_idx": (0, 1, 2),
+    "down_block_types": ("DownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
+    "up_block_types": ("CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "UpBlock3D"),
+}
+DEFAULTS: dict[str, Any] = {
+    "cross_attention_dim": 1280,
+    "down_block_types": ("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
+    "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+}
+
+
+def stage_of(state_dict: Mapping[str, Tensor]) -> Stage:
+    """Which of the three networks a state dict belongs to, told by the names of its temporal attention."""
+    if any(".attn_temporal." in key for key in state_dict):
+        return "vsr"
+    if any(".attn_temp.time_rel_pos_bias." in key for key in state_dict):
+        return "base"
+    if any(".attn_temp." in key for key in state_dict):
+        return "interpolation"
+    raise ValueError("these weights have no temporal attention (keys with attn_temp or attn_temporal), so they are not LaVie's")
+
+
+def translate_config(config: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    """VideoUNet's arguments for a configuration in the published code's names.
+
+    Raises:
+        ValueError: a switch is set to something the published networks never use.
+    """
+    given = {**(VSR_DEFAULTS if stage == "vsr" else DEFAULTS), **config}
+    for name, allowed in FIXED.items():
+        if name in config and config[name] not in allowed:
+            raise ValueError(f"config {name} = {config[name]!r}: the published networks only use {allowed[0]!r}, and so does this one")
+    ours = {our_name: given[name] for name, our_name in RENAMED.items() if name in given}
+    ours["down_attention"] = tuple("CrossAttn" in kind for kind in given["down_block_types"])
+    ours["up_attention"] = tuple("CrossAttn" in kind for kind in given["up_block_types"])
+    ours["temporal_init"] = "reference"
+    if stage != "base" and config.get("use_first_frame", False):
+        ours["spatial_attention"] = "sparse_causal"
+    if stage == "interpolation":
+        ours |= {"temporal_position": "after_ff", "temporal_encoding": "none"}
+    if stage == "vsr":
+        ours |= {
+            "temporal_suffix": "temporal",
+            "temporal_resblocks": True,
+            "temporal_down": tuple(given["down_temporal_idx"]),
+            "temporal_middle": given.get("mid_temporal", False),
+            "temporal_up": tuple(given["up_temporal_idx"]),
+        }
+        _check_temporal_module(config.get("temporal_module_config") or {})
+    return ours
+
+
+def _check_temporal_module(module_config: Mapping[str, Any]) -> None:
+    if any(module_config.get("attention_block_types", ())):
+        raise ValueError("config temporal_module_config.attention_block_types: the published network has no attention there, so leave both empty")
+    if module_config.get("use_scale_shift", False):
+        raise ValueError("config temporal_module_config.use_scale_shift: the published network adds, it does not scale; set it to false")
+
+
+def from_recording(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> VideoUNet:
+    """The network that a configuration in the published code's names and its weights describe, in eval mode.
+
+    Which of the three stages it is follows from the weights; every width, depth and number of heads from the configuration.
+
+    Args:
+        config: in the names of the published classes' arguments; what is missing has their defaults.
+        state_dict: weights in the published layout. `rotary_emb.freqs` may be missing.
+    """
+    stage = stage_of(state_dict)
+    model = VideoUNet(**translate_config(config, stage))
+    model.load_state_dict(used_weights(state_dict))
+    return model.eval()
+
+
+def used_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights the network computes with: without the rotary constants, and without a table the published code makes but never reads."""
+    return {key: value for key, value in state_dict.items() if not key.endswith("rotary_emb.freqs") and not key.startswith("time_rel_pos_bias.")}
+
+
+def read_published(path: Path | str) -> dict[str, Tensor]:
+    """The weights in a published .pt file: its `ema` if it has one, else the file itself. Runs no code from the file.
+
+    Raises:
+        ValueError: the file is not a dictionary of tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; give the path of a LaVie checkpoint, such as lavie_base.pt") from None
+    except Exception as error:
+        raise ValueError(f"{path}: not a PyTorch file that can be read safely ({str(error).splitlines()[0]})") from error
+    if isinstance(content, dict) and isinstance(content.get("ema"), dict):
+        content = content["ema"]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{path}: expected a dictionary of tensors, or one under the key 'ema', as LaVie's checkpoints are")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def load_published(path: Path | str, stage: Stage) -> VideoUNet:
+    """A published full-size checkpoint as a network in eval mode.
+
+    Raises:
+        ValueError: the file is of another stage, or keys or shapes differ from the published layout.
+    """
+    weights = read_published(path)
+    found = stage_of(weights)
+    if found != stage:
+        raise ValueError(f"{path}: these are the weights of the {found} stage, not of {stage}")
+    with torch.device("meta"):
+        model = VideoUNet(**unet_config("lavie", stage))
+    weights = used_weights(weights)
+    expected = {key: tuple(value.shape) for key, value in used_weights(model.state_dict()).items()}
+    wrong = sorted(set(expected) ^ set(weights)) or sorted(key for key in expected if tuple(weights[key].shape) != expected[key])
+    if wrong:
+        raise ValueError(f"{path}: {len(wrong)} keys or shapes are not those of the published {stage} network, first {wrong[0]!r}")
+    model = model.to_empty(device="cpu")
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def export_published(model: VideoUNet, path: Path | str) -> None:
+    """Write a network's weights in the published layout, under `ema`, so that LaVie's own code and `read_published` load them."""
+    torch.save({"ema": {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}}, path)

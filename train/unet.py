@@ -1,0 +1,301 @@
+"""The video UNet: Stable Diffusion's image UNet with temporal parts added; one class, configured into LaVie's three stages.
+
+Source: Wang et al. 2023, LaVie (arXiv 2309.15103), and its public implementation, which this reproduces number for number.
+Keys and shapes are diffusers' UNet2DConditionModel plus the published temporal ones, so image and video weights load as they are.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from torch import Tensor, nn
+
+from train.attention import RotaryEmbedding, TemporalAttention
+from train.resnet import Downsample, FrameConv, Resnet, Upsample
+from train.temporal import TemporalModule, over_video
+from train.transformer import Transformer, TransformerBlock
+
+
+def is_temporal(name: str) -> bool:
+    """Whether a parameter (by its dotted name) is one of those added to the image model; the rest are spatial."""
+    return "_temp" in name or name.startswith("temporal_")
+
+
+class Level(nn.Module):
+    """A run of resnets, some followed by a transformer: what diffusers calls a block. Can trade memory for a second forward."""
+
+    def __init__(self, resnets: list[Resnet], attentions: list[Transformer]) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(resnets)
+        self.attentions = nn.ModuleList(attentions)
+        self.gradient_checkpointing = False
+
+    def apply_layer(self, layer: nn.Module, *inputs: Any) -> Tensor:
+        """Run a layer, keeping only its inputs for the backward pass when checkpointing is on."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(layer, *inputs)
+        return layer(*inputs)
+
+
+class DownLevel(Level):
+    """Resnets (and transformers), then half the size; yields every intermediate state for the way up."""
+
+    def __init__(self, resnets: list[Resnet], attentions: list[Transformer], downsample: Downsample | None) -> None:
+        super().__init__(resnets, attentions)
+        self.downsamplers = nn.ModuleList([] if downsample is None else [downsample])
+
+    def forward(self, x: Tensor, time: Tensor, text: Tensor, num_images: int) -> tuple[Tensor, list[Tensor]]:
+        states = []
+        for index, resnet in enumerate(self.resnets):
+            x = self.apply_layer(resnet, x, time)
+            if self.attentions:
+                x = self.apply_layer(self.attentions[index], x, text, num_images)
+            states.append(x)
+        for downsample in self.downsamplers:
+            x = downsample(x)
+            states.append(x)
+        return x, states
+
+
+class MiddleLevel(Level):
+    """Resnet, transformer, resnet at the smallest size."""
+
+    def forward(self, x: Tensor, time: Tensor, text: Tensor, num_images: int) -> Tensor:
+        x = self.apply_layer(self.resnets[0], x, time)
+        for attention, resnet in zip(self.attentions, self.resnets[1:]):
+            x = self.apply_layer(attention, x, text, num_images)
+            x = self.apply_layer(resnet, x, time)
+        return x
+
+
+class UpLevel(Level):
+    """Resnets on the state joined with those of the way down, then the size of the next ones."""
+
+    def __init__(self, resnets: list[Resnet], attentions: list[Transformer], upsample: Upsample | None) -> None:
+        super().__init__(resnets, attentions)
+        self.upsamplers = nn.ModuleList([] if upsample is None else [upsample])
+
+    def forward(self, x: Tensor, states: list[Tensor], time: Tensor, text: Tensor, num_images: int) -> Tensor:
+        """Takes its states off the end of the list."""
+        for index, resnet in enumerate(self.resnets):
+            x = self.apply_layer(resnet, torch.cat([x, states.pop()], dim=1), time)
+            if self.attentions:
+                x = self.apply_layer(self.attentions[index], x, text, num_images)
+        for upsample in self.upsamplers:
+            x = upsample(x, *states[-1].shape[-2:])
+        return x
+
+
+def per_level(value: Any, levels: int, name: str) -> tuple[Any, ...]:
+    """One value for each level, from one for all or from a sequence."""
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * levels
+    if len(values) != levels:
+        raise ValueError(f"{name}: {len(values)} values for {levels} levels (block_out_channels has {levels}); give one, or one per level")
+    return values
+
+
+class VideoUNet(ModelMixin, ConfigMixin):
+    """Predicts noise (or velocity, or flow) on a clip of latents, from text and a diffusion time.
+
+    Args:
+        in_channels: 4 for base; 8 for interpolation (noisy, condition); 7 for super-resolution (noisy, low-resolution RGB).
+        block_out_channels: width of each level, largest size first; any number of levels.
+        layers_per_block: resnets per level on the way down; one more on the way up.
+        down_attention, up_attention: which levels have transformers, in order of execution. `up_attention` mirrors by default.
+        num_attention_heads: for all levels, or for each (`attention_head_dim` in diffusers' and LaVie's files).
+        only_cross_attention: whether the first attention of a level's transformers also looks at the text, for all or for each.
+        use_linear_projection: linear, not 1x1-convolution, projections around transformers.
+        num_class_embeds: size of the noise-level table added to the time embedding, or None.
+        temporal_position: attention over time before or after the feed-forward.
+        temporal_encoding: rotary positions and relative bias, or neither.
+        spatial_attention: each frame over itself, or over the first and the former frame.
+        temporal_suffix: the published name of the temporal parts: `temp` (base, interpolation) or `temporal` (super-resolution).
+        temporal_resblocks: a temporal resnet at the head of every transformer.
+        temporal_down, temporal_middle, temporal_up: after which levels a temporal module follows.
+        temporal_norm_groups: groups of the norms inside temporal resnets and modules.
+        temporal_init: `identity` zeroes all temporal outputs, so that the network starts as the image model, frame by frame.
+            `reference` leaves, as the published code does, the output bias of temporal attention and the temporal resnets random.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ("Transformer", "Resnet")
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int = 4,
+        block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        down_attention: tuple[bool, ...] = (True, True, True, False),
+        up_attention: tuple[bool, ...] | None = None,
+        num_attention_heads: int | tuple[int, ...] = 8,
+        cross_attention_dim: int = 768,
+        only_cross_attention: bool | tuple[bool, ...] = False,
+        middle_only_cross_attention: bool = False,
+        use_linear_projection: bool = False,
+        num_class_embeds: int | None = None,
+        norm_num_groups: int = 32,
+        norm_eps: float = 1e-5,
+        center_input_sample: bool = False,
+        flip_sin_to_cos: bool = True,
+        freq_shift: float = 0,
+        temporal_position: Literal["before_ff", "after_ff"] = "before_ff",
+        temporal_encoding: Literal["rotary_and_relative", "none"] = "rotary_and_relative",
+        spatial_attention: Literal["full", "sparse_causal"] = "full",
+        temporal_suffix: Literal["temp", "temporal"] = "temp",
+        temporal_resblocks: bool = False,
+        temporal_down: tuple[int, ...] = (),
+        temporal_middle: bool = False,
+        temporal_up: tuple[int, ...] = (),
+        temporal_norm_groups: int = 32,
+        temporal_init: Literal["identity", "reference"] = "identity",
+    ) -> None:
+        super().__init__()
+        widths = tuple(block_out_channels)
+        levels = len(widths)
+        time_channels = 4 * widths[0]
+        heads = per_level(num_attention_heads, levels, "num_attention_heads")
+        only_cross = per_level(only_cross_attention, levels, "only_cross_attention")
+        with_down = per_level(down_attention, levels, "down_attention")
+        with_up = per_level(tuple(reversed(with_down)) if up_attention is None else up_attention, levels, "up_attention")
+        rotary = RotaryEmbedding() if temporal_encoding == "rotary_and_relative" else None
+
+        def resnet(channels_in: int, channels_out: int) -> Resnet:
+            return Resnet(channels_in, channels_out, time_channels, norm_num_groups, norm_eps)
+
+        def transformer(level: int, only_cross_attention: bool) -> Transformer:
+            block = TransformerBlock(
+                widths[level], heads[level], cross_attention_dim, rotary, only_cross_attention, spatial_attention, temporal_position, temporal_suffix
+            )
+            return Transformer(widths[level], norm_num_groups, use_linear_projection, temporal_norm_groups if temporal_resblocks else None, block)
+
+        def temporal_module(channels: int, wanted: bool) -> nn.Module:
+            return TemporalModule(channels, temporal_norm_groups, time_channels) if wanted else nn.Identity()
+
+        self.conv_in = FrameConv(in_channels, widths[0], 3, padding=1)
+        self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
+        self.time_embedding = TimestepEmbedding(widths[0], time_channels)
+        self.class_embedding = nn.Embedding(num_class_embeds, time_channels) if num_class_embeds is not None else None
+
+        self.down_blocks = nn.ModuleList()
+        self.down_temporal_blocks = nn.ModuleList()
+        skips = [widths[0]]
+        for level, width in enumerate(widths):
+            last = level == levels - 1
+            resnets = [resnet(widths[max(level - 1, 0)] if layer == 0 else width, width) for layer in range(layers_per_block)]
+            attentions = [transformer(level, only_cross[level]) for _ in range(layers_per_block)] if with_down[level] else []
+            self.down_blocks.append(DownLevel(resnets, attentions, None if last else Downsample(width)))
+            self.down_temporal_blocks.append(temporal_module(width, level in temporal_down))
+            skips += [width] * (layers_per_block + (not last))
+
+        width = widths[-1]
+        self.mid_block = MiddleLevel([resnet(width, width), resnet(width, width)], [transformer(levels - 1, middle_only_cross_attention)])
+        self.mid_temporal_block = temporal_module(width, temporal_middle)
+
+        self.up_blocks = nn.ModuleList()
+        self.up_temporal_blocks = nn.ModuleList()
+        for step, level in enumerate(reversed(range(levels))):
+            resnets = []
+            for _ in range(layers_per_block + 1):
+                resnets.append(resnet(width + skips.pop(), widths[level]))
+                width = widths[level]
+            attentions = [transformer(level, only_cross[level]) for _ in resnets] if with_up[step] else []
+            self.up_blocks.append(UpLevel(resnets, attentions, None if level == 0 else Upsample(width)))
+            self.up_temporal_blocks.append(temporal_module(width, step in temporal_up))
+
+        self.conv_norm_out = nn.GroupNorm(norm_num_groups, widths[0], eps=norm_eps)
+        self.conv_out = FrameConv(widths[0], out_channels, 3, padding=1)
+        if rotary is not None and temporal_suffix == "temporal":
+            self.temporal_rotary_emb = rotary
+        self.reset_temporal_outputs()
+
+    def reset_temporal_outputs(self) -> None:
+        """Zero what temporal parts add to the image model, as far as `temporal_init` says."""
+        whole = self.config.temporal_init == "identity"
+        for module in self.modules():
+            if isinstance(module, TemporalAttention):
+                nn.init.zeros_(module.to_out[0].weight)
+                if whole:
+                    nn.init.zeros_(module.to_out[0].bias)
+            elif isinstance(module, TemporalModule):
+                nn.init.zeros_(module.shift_conv.weight)
+                nn.init.zeros_(module.shift_conv.bias)
+            elif isinstance(module, Transformer) and module.resblock_temporal is not None and whole:
+                nn.init.zeros_(module.resblock_temporal.conv2.weight)
+                nn.init.zeros_(module.resblock_temporal.conv2.bias)
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        low_res: Tensor | None = None,
+        class_labels: Tensor | None = None,
+        num_images: int = 0,
+    ) -> Tensor:
+        """Predict on latents.
+
+        Args:
+            sample: (B, C, T+M, H, W); the M = `num_images` still images follow the T frames of the video. They share its time and its
+                resnet statistics, and temporal layers do not see them.
+            timestep: one for all samples, or (B,).
+            encoder_hidden_states: (B, L, D), or (B, 1+M, L, D) with a caption for the video and one for each image.
+            low_res: (B, C', T+M, H, W), joined to the channels of `sample`.
+            class_labels: (B,) noise levels, needed if the model has a table of them.
+
+        Returns:
+            (B, out_channels, T+M, H, W)
+        """
+        if low_res is not None:
+            sample = torch.cat([sample, low_res], dim=1)
+        self._check(sample, encoder_hidden_states, class_labels, num_images)
+        if self.config.center_input_sample:
+            sample = 2 * sample - 1
+        time = self._embed_time(sample, timestep, class_labels)
+
+        x = self.conv_in(sample)
+        states = [x]
+        for level, temporal in zip(self.down_blocks, self.down_temporal_blocks):
+            x, new_states = level(x, time, encoder_hidden_states, num_images)
+            states += new_states
+            x = self._after_level(temporal, x, time, num_images)
+        x = self.mid_block(x, time, encoder_hidden_states, num_images)
+        x = self._after_level(self.mid_temporal_block, x, time, num_images)
+        for level, temporal in zip(self.up_blocks, self.up_temporal_blocks):
+            x = level(x, states, time, encoder_hidden_states, num_images)
+            x = self._after_level(temporal, x, time, num_images)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+    @staticmethod
+    def _after_level(module: nn.Module, x: Tensor, time: Tensor, num_images: int) -> Tensor:
+        return over_video(module, x, num_images, time) if isinstance(module, TemporalModule) else x
+
+    def _embed_time(self, sample: Tensor, timestep: Tensor | float, class_labels: Tensor | None) -> Tensor:
+        """(B, E): the diffusion time, plus the noise level where there is one."""
+        timesteps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
+        time = self.time_embedding(self.time_proj(timesteps).to(sample.dtype))
+        if self.class_embedding is not None:
+            time = time + self.class_embedding(class_labels).to(time.dtype)
+        return time
+
+    def _check(self, sample: Tensor, text: Tensor, class_labels: Tensor | None, num_images: int) -> None:
+        if sample.ndim != 5 or sample.shape[1] != self.config.in_channels:
+            raise ValueError(f"sample (with low_res) must be (B, {self.config.in_channels}, F, H, W), not {tuple(sample.shape)}")
+        if not 0 <= num_images < sample.shape[2]:
+            raise ValueError(f"num_images is {num_images}, of {sample.shape[2]} frames: at least one frame of video must come before the images")
+        if text.ndim == 4 and text.shape[1] != 1 + num_images:
+            raise ValueError(f"joint text must be (B, {1 + num_images}, L, D), the video's caption and one for each image, not {tuple(text.shape)}")
+        if self.class_embedding is not None and class_labels is None:
+            raise ValueError("this model needs class_labels, the (B,) noise levels of its low-resolution input")
+
+    def use_channels_last(self) -> "VideoUNet":
+        """Keep 2-D convolution weights, and with them all activations, in channels-last memory: faster, equal up to rounding."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        return self
