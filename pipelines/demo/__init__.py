@@ -1,0 +1,1 @@
+"""The demo: the main job, from real footage to a verdict, in some minutes on two cores."""
