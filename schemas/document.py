@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,17 +29,26 @@ def read_document(path: str | Path, model: type[Model]) -> Model:
     Raises:
         DocumentError: the file is missing, is not TOML, or does not fit the model.
     """
+    data, text = read_toml(path)
+    return parse_document(data, model, str(path), text)
+
+
+def read_toml(path: str | Path) -> tuple[dict[str, Any], str]:
+    """What a TOML file says, and its text.
+
+    Raises:
+        DocumentError: the file is missing or is not TOML.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
+        return tomllib.loads(text), text
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DocumentError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
     except tomllib.TOMLDecodeError as error:
         raise DocumentError(f"{path}: is not valid TOML: {error}") from None
-    return parse_document(data, model, str(path), text)
 
 
 def parse_document(data: dict[str, Any], model: type[Model], where: str, text: str = "") -> Model:
@@ -46,20 +56,48 @@ def parse_document(data: dict[str, Any], model: type[Model], where: str, text: s
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        told = [f"{where}{_line(text, item['loc'])}: {_explain(item, model)}" for item in error.errors()]
+        told = [f"{where}{_line(text, item)}: {_explain(item, model)}" for item in error.errors()]
         raise DocumentError("\n".join(told)) from None
 
 
-def _line(text: str, location: tuple[int | str, ...]) -> str:
-    """`, line N` for the key an error is about, where it can be found."""
-    keys = [str(part) for part in location if isinstance(part, str)]
-    lines = text.splitlines()
-    for key in reversed(keys):
-        pattern = re.compile(rf'^\s*(\[+[^\]]*\b{re.escape(key)}\b[^\]]*\]+|"?{re.escape(key)}"?\s*=|.*[{{,]\s*"?{re.escape(key)}"?\s*=)')
-        for number, line in enumerate(lines, start=1):
-            if pattern.match(line):
-                return f", line {number}"
-    return ""
+KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+HEADER = re.compile(rf"^\s*(\[\[?)\s*({KEY}(?:\s*\.\s*{KEY})*)\s*\]")
+ASSIGNED = re.compile(rf"(?:^|[{{,])\s*({KEY}(?:\s*\.\s*{KEY})*)\s*=")
+NAMED = re.compile(r"`([^`]+)`")
+
+
+def _line(text: str, item: Any) -> str:
+    """`, line N` for the key an error is about, where it can be found: the line that agrees with the longest part of its place."""
+    wanted = [*item["loc"], *NAMED.findall(item["msg"])[:1]]
+    best, found = 0, 0
+    for number, place in _places(text):
+        agreeing = next((at for at, (told, here) in enumerate(zip(wanted, place)) if told != here), min(len(wanted), len(place)))
+        if agreeing > best:
+            best, found = agreeing, number
+    return f", line {found}" if found else ""
+
+
+def _places(text: str) -> Iterator[tuple[int, list[int | str]]]:
+    """Each line that defines keys, with the whole place of each: tables above it, its keys, and the keys inside its braces."""
+    table: list[int | str] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := HEADER.match(line):
+            table = [*_parts(header[2])]
+            if header[1] == "[[":
+                seen[header[2]] = seen.get(header[2], -1) + 1
+                table.append(seen[header[2]])
+            yield number, table
+            continue
+        own: list[int | str] = []
+        for assigned in ASSIGNED.finditer(line):
+            keys = _parts(assigned[1])
+            own = own or keys
+            yield number, [*table, *own] if keys is own else [*table, *own, *keys]
+
+
+def _parts(dotted: str) -> list[int | str]:
+    return [part.strip("\"'") for part in re.findall(KEY, dotted)]
 
 
 def _explain(item: Any, model: type[BaseModel]) -> str:
