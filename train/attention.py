@@ -201,6 +201,7 @@ class TemporalAttention(Attention):
             bias = self.time_rel_pos_bias(x.shape[1]).to(q.dtype)
         q, k, v = (part.flatten(0, 1) for part in (q, k, v))
         places = q.shape[0]
-        chunks = (F.scaled_dot_product_attention(*part, attn_mask=bias) for part in zip(*(t.split(MAX_FUSED_BATCH) for t in (q, k, v))))
+        parts = zip(q.split(MAX_FUSED_BATCH), k.split(MAX_FUSED_BATCH), v.split(MAX_FUSED_BATCH))
+        chunks = (F.scaled_dot_product_attention(*part, attn_mask=bias) for part in parts)
         out = torch.cat(list(chunks)) if places > MAX_FUSED_BATCH else next(chunks)
         return self.project_out(out.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2, 4).flatten(3))

@@ -4,17 +4,16 @@ The layout is our own (the key map is the identity), so there is little to conve
 wrapper, and constants that some files carry and others do not.
 """
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from train.presets import unet_config
+from train.presets import TEMPORAL, Stage, unet_config
 from train.unet import VideoUNet
-
-Stage = Literal["base", "interpolation", "vsr"]
 
 # Switches of the published code that its own configurations leave at one value: any other would be a network never released.
 FIXED = {
@@ -81,25 +80,20 @@ def translate_config(config: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
         ValueError: a switch is set to something the published networks never use.
     """
     given = {**(VSR_DEFAULTS if stage == "vsr" else DEFAULTS), **config}
+    if stage == "interpolation" and config.get("use_relative_position", False):
+        raise ValueError("config use_relative_position = True: the published interpolation network has no positions over time; set it to false")
     for name, allowed in FIXED.items():
         if name in config and config[name] not in allowed:
             raise ValueError(f"config {name} = {config[name]!r}: the published networks only use {allowed[0]!r}, and so does this one")
     ours = {our_name: given[name] for name, our_name in RENAMED.items() if name in given}
     ours["down_attention"] = tuple("CrossAttn" in kind for kind in given["down_block_types"])
     ours["up_attention"] = tuple("CrossAttn" in kind for kind in given["up_block_types"])
-    ours["temporal_init"] = "reference"
-    if stage != "base" and config.get("use_first_frame", False):
-        ours["spatial_attention"] = "sparse_causal"
-    if stage == "interpolation":
-        ours |= {"temporal_position": "after_ff", "temporal_encoding": "none"}
+    sparse = stage != "base" and config.get("use_first_frame", False)  # the published base class takes the switch and ignores it
+    ours |= TEMPORAL[stage] | {"temporal_init": "reference", "spatial_attention": "sparse_causal" if sparse else "full"}
     if stage == "vsr":
-        ours |= {
-            "temporal_suffix": "temporal",
-            "temporal_resblocks": True,
-            "temporal_down": tuple(given["down_temporal_idx"]),
-            "temporal_middle": given.get("mid_temporal", False),
-            "temporal_up": tuple(given["up_temporal_idx"]),
-        }
+        ours["temporal_down"] = tuple(given["down_temporal_idx"])
+        ours["temporal_middle"] = given.get("mid_temporal", False)
+        ours["temporal_up"] = tuple(given["up_temporal_idx"])
         _check_temporal_module(config.get("temporal_module_config") or {})
     return ours
 
@@ -119,11 +113,11 @@ def from_recording(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
     Args:
         config: in the names of the published classes' arguments; what is missing has their defaults.
         state_dict: weights in the published layout. `rotary_emb.freqs` may be missing.
+
+    Raises:
+        ValueError: a switch the published networks never use, or weights that do not fit the configuration.
     """
-    stage = stage_of(state_dict)
-    model = VideoUNet(**translate_config(config, stage))
-    model.load_state_dict(used_weights(state_dict))
-    return model.eval()
+    return _loaded(translate_config(config, stage_of(state_dict)), state_dict, "the recorded weights")
 
 
 def used_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,43 +129,52 @@ def read_published(path: Path | str) -> dict[str, Tensor]:
     """The weights in a published .pt file: its `ema` if it has one, else the file itself. Runs no code from the file.
 
     Raises:
-        ValueError: the file is not a dictionary of tensors.
+        ValueError: no such file, or not a dictionary of tensors.
     """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file; give the path of a LaVie checkpoint, such as lavie_base.pt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; give the path of a LaVie checkpoint, such as lavie_base.pt") from None
-    except Exception as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"{path}: not a PyTorch file that can be read safely ({str(error).splitlines()[0]})") from error
     if isinstance(content, dict) and isinstance(content.get("ema"), dict):
         content = content["ema"]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError(f"{path}: expected a dictionary of tensors, or one under the key 'ema', as LaVie's checkpoints are")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return content
 
 
-def load_published(path: Path | str, stage: Stage) -> VideoUNet:
-    """A published full-size checkpoint as a network in eval mode.
+def load_published(path: Path | str, stage: Stage, config: Mapping[str, Any] | None = None) -> VideoUNet:
+    """A published checkpoint as a network in eval mode.
+
+    Args:
+        config: VideoUNet's arguments; by default the full-size published network of the stage.
 
     Raises:
-        ValueError: the file is of another stage, or keys or shapes differ from the published layout.
+        ValueError: the file is of another stage, or keys or shapes are not those of the network.
     """
     weights = read_published(path)
     found = stage_of(weights)
     if found != stage:
         raise ValueError(f"{path}: these are the weights of the {found} stage, not of {stage}")
-    with torch.device("meta"):
-        model = VideoUNet(**unet_config("lavie", stage))
-    weights = used_weights(weights)
-    expected = {key: tuple(value.shape) for key, value in used_weights(model.state_dict()).items()}
-    wrong = sorted(set(expected) ^ set(weights)) or sorted(key for key in expected if tuple(weights[key].shape) != expected[key])
-    if wrong:
-        raise ValueError(f"{path}: {len(wrong)} keys or shapes are not those of the published {stage} network, first {wrong[0]!r}")
-    model = model.to_empty(device="cpu")
-    model.load_state_dict(weights)
-    return model.eval()
+    return _loaded(unet_config("lavie", stage) if config is None else config, weights, str(path))
 
 
 def export_published(model: VideoUNet, path: Path | str) -> None:
-    """Write a network's weights in the published layout, under `ema`, so that LaVie's own code and `read_published` load them."""
-    torch.save({"ema": {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}}, path)
+    """Write a network's weights in the published layout, under `ema`, where LaVie's own code looks for them. Atomic."""
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    partial = Path(f"{path}.partial")
+    torch.save({"ema": weights}, partial)
+    partial.replace(path)
+
+
+def _loaded(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], source: str) -> VideoUNet:
+    weights = used_weights(state_dict)
+    with torch.device("meta"):
+        shapes = {key: tuple(value.shape) for key, value in used_weights(VideoUNet(**config).state_dict()).items()}
+    wrong = sorted(shapes.keys() ^ weights.keys()) or sorted(key for key, shape in shapes.items() if tuple(weights[key].shape) != shape)
+    if wrong:
+        raise ValueError(f"{source}: {len(wrong)} keys or shapes differ from the network the configuration describes; the first is {wrong[0]}")
+    model = VideoUNet(**config)
+    model.load_state_dict(weights)
+    return model.eval()

@@ -9,7 +9,12 @@ from typing import Any, Literal
 Preset = Literal["tiny", "compact", "lavie"]
 Stage = Literal["base", "interpolation", "vsr"]
 
-_VSR_TEMPORAL = {"temporal_suffix": "temporal", "temporal_resblocks": True, "temporal_middle": True}
+# How time enters the published network of each stage, whatever its size.
+TEMPORAL: dict[str, dict[str, Any]] = {
+    "base": {},
+    "interpolation": {"spatial_attention": "sparse_causal", "temporal_position": "after_ff", "temporal_encoding": "none"},
+    "vsr": {"temporal_suffix": "temporal", "temporal_resblocks": True, "temporal_middle": True},
+}
 
 _SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "tiny": {
@@ -54,12 +59,7 @@ _SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "lavie": {
         "base": {"cross_attention_dim": 768},
-        "interpolation": {
-            "cross_attention_dim": 768,
-            "spatial_attention": "sparse_causal",
-            "temporal_position": "after_ff",
-            "temporal_encoding": "none",
-        },
+        "interpolation": {"cross_attention_dim": 768, **TEMPORAL["interpolation"]},
         "vsr": {
             "block_out_channels": (256, 512, 512, 1024),
             "down_attention": (False, True, True, True),
@@ -92,7 +92,7 @@ def unet_config(preset: Preset, stage: Stage, latent_channels: int = 4, text_cha
     sizes = _SIZES[preset]
     config = {"cross_attention_dim": 384, **sizes.get(stage, sizes["base"])}
     if stage == "vsr":
-        config |= _VSR_TEMPORAL
+        config |= TEMPORAL["vsr"]
     if text_channels is not None:
         config["cross_attention_dim"] = text_channels
     condition_channels = {"base": 0, "interpolation": latent_channels, "vsr": 3}[stage]

@@ -4,7 +4,7 @@ Source: Wang et al. 2023, LaVie (arXiv 2309.15103), and its public implementatio
 Keys and shapes are diffusers' UNet2DConditionModel plus the published temporal ones, so image and video weights load as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from train.attention import RotaryEmbedding, TemporalAttention
 from train.resnet import Downsample, FrameConv, Resnet, Upsample
@@ -32,7 +33,9 @@ class Level(nn.Module):
         super().__init__()
         self.resnets = nn.ModuleList(resnets)
         self.attentions = nn.ModuleList(attentions)
+        # Both are set by ModelMixin.enable_gradient_checkpointing.
         self.gradient_checkpointing = False
+        self._gradient_checkpointing_func: Callable[..., Tensor] = checkpoint
 
     def apply_layer(self, layer: nn.Module, *inputs: Any) -> Tensor:
         """Run a layer, keeping only its inputs for the backward pass when checkpointing is on."""
@@ -216,18 +219,18 @@ class VideoUNet(ModelMixin, ConfigMixin):
 
     def reset_temporal_outputs(self) -> None:
         """Zero what temporal parts add to the image model, as far as `temporal_init` says."""
-        whole = self.config.temporal_init == "identity"
+        whole = self.config["temporal_init"] == "identity"
         for module in self.modules():
+            outputs: list[nn.Module] = []
             if isinstance(module, TemporalAttention):
-                nn.init.zeros_(module.to_out[0].weight)
-                if whole:
-                    nn.init.zeros_(module.to_out[0].bias)
+                outputs = [module.to_out]
             elif isinstance(module, TemporalModule):
-                nn.init.zeros_(module.shift_conv.weight)
-                nn.init.zeros_(module.shift_conv.bias)
+                outputs = [module.shift_conv]
             elif isinstance(module, Transformer) and module.resblock_temporal is not None and whole:
-                nn.init.zeros_(module.resblock_temporal.conv2.weight)
-                nn.init.zeros_(module.resblock_temporal.conv2.bias)
+                outputs = [module.resblock_temporal.conv2]
+            for name, parameter in (named for output in outputs for named in output.named_parameters()):
+                if whole or name != "0.bias":  # the bias of temporal attention
+                    nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -254,7 +257,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         if low_res is not None:
             sample = torch.cat([sample, low_res], dim=1)
         self._check(sample, encoder_hidden_states, class_labels, num_images)
-        if self.config.center_input_sample:
+        if self.config["center_input_sample"]:
             sample = 2 * sample - 1
         time = self._embed_time(sample, timestep, class_labels)
 
@@ -284,8 +287,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         return time
 
     def _check(self, sample: Tensor, text: Tensor, class_labels: Tensor | None, num_images: int) -> None:
-        if sample.ndim != 5 or sample.shape[1] != self.config.in_channels:
-            raise ValueError(f"sample (with low_res) must be (B, {self.config.in_channels}, F, H, W), not {tuple(sample.shape)}")
+        if sample.ndim != 5 or sample.shape[1] != self.config["in_channels"]:
+            raise ValueError(f"sample (with low_res) must be (B, {self.config['in_channels']}, F, H, W), not {tuple(sample.shape)}")
         if not 0 <= num_images < sample.shape[2]:
             raise ValueError(f"num_images is {num_images}, of {sample.shape[2]} frames: at least one frame of video must come before the images")
         if text.ndim == 4 and text.shape[1] != 1 + num_images:
