@@ -1,0 +1,107 @@
+"""Whole files at once, on any filesystem: created if absent, or swapped, and never seen half-written."""
+
+import contextlib
+import os
+import uuid
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+TEMPORARY = ".unfinished-"
+"""Prefix of local files being written; nothing reads them, and whoever lists a folder skips them."""
+
+
+def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of a folder or file and its path there; a plain path is local, made absolute, and never taken for a URL."""
+    if "://" not in url:
+        return LocalFileSystem(), os.path.abspath(url)
+    filesystem, path = url_to_fs(url, use_listings_cache=False)
+    return filesystem, path.rstrip("/")
+
+
+def create_if_absent(filesystem: AbstractFileSystem, path: str, data: bytes) -> bool:
+    """Write a file unless there is one already; whether this call wrote it.
+
+    Exactly one of any number of racing writers gets True: by a hard link to a finished file on local disks, by a conditional
+    write on object stores (`If-None-Match: *` on S3).
+    """
+    if isinstance(filesystem, LocalFileSystem):
+        return _link_if_absent(path, data)
+    if filesystem.exists(path):
+        return False
+    try:
+        filesystem.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if "PreconditionFailed" in repr(error) or "pre-conditions" in str(error):
+            return False
+        raise
+    return True
+
+
+def overwrite(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
+    """Write a file in place of whatever is there, in one step."""
+    if not isinstance(filesystem, LocalFileSystem):
+        filesystem.pipe_file(path, data)
+        return
+    unfinished = _write_beside(path, data)
+    os.replace(unfinished, path)
+    _flush_folder(os.path.dirname(path))
+
+
+def names_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
+    """Names of the finished files and folders in a folder, sorted; none where there is no such folder."""
+    try:
+        entries = filesystem.ls(folder, detail=False)
+    except FileNotFoundError:
+        return []
+    names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != folder.rstrip("/"))
+    return sorted(name for name in names if not name.startswith(TEMPORARY))
+
+
+def _link_if_absent(path: str, data: bytes) -> bool:
+    if os.path.lexists(path):
+        return False
+    unfinished = _write_beside(path, data)
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Some filesystems have no hard links. There the later of two racing writers wins, still with a whole file.
+        os.replace(unfinished, path)
+        return True
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+    _flush_folder(os.path.dirname(path))
+    return True
+
+
+def _write_beside(path: str, data: bytes) -> str:
+    """A finished, flushed file beside `path`; nothing is left behind when the disk is full."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    unfinished = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
+    return unfinished
+
+
+def _flush_folder(folder: str) -> None:
+    """Make a new name survive a power cut, where the system lets folders be flushed."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

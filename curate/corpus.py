@@ -1,0 +1,224 @@
+"""Corpus: one folder that holds everything known about a body of footage; every step reads it, commits to it and resumes from it."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import views
+from curate.atomic import create_if_absent, filesystem_of, overwrite
+from curate.store import Store
+from schemas.clip import SCORED
+from schemas.table import conform, table_of
+
+FORMAT = 1
+SETTINGS = "corpus.toml"
+TABLES = ("sources", "shots", "clips", "captions", "ledger")
+MEASURED = frozenset(field.name for field in SCORED)
+GATHER_ONE_IN = 512
+"""A commit in so many gathers loose commits, chosen by its key, so that no writer has to ask another whose turn it is."""
+
+
+class CorpusError(RuntimeError):
+    """Something about the corpus itself is wrong: it is absent, of another format, or has no such table."""
+
+
+def open_corpus(url: str, create: bool = False) -> "Corpus":
+    """Open a corpus, on a local disk or at any fsspec URL such as `s3://bucket/corpus`.
+
+    Raises:
+        CorpusError: there is none (and `create` is false), or it was made by a newer clipmill.
+    """
+    corpus = Corpus(url)
+    path = corpus.path(SETTINGS)
+    if create:
+        create_if_absent(corpus.filesystem, path, f"[corpus]\nformat = {FORMAT}\n".encode())
+    elif not corpus.filesystem.exists(path):
+        raise CorpusError(f"{url}: there is no corpus here (no {SETTINGS}); `clipmill add FOOTAGE --corpus {url}` makes one")
+    found = corpus.settings().get("corpus", {}).get("format")
+    if found != FORMAT:
+        raise CorpusError(f"{url}: the corpus has format {found}, and this clipmill reads format {FORMAT}")
+    return corpus
+
+
+class Corpus:
+    """A corpus at `url`; cheap to open, safe to use from several processes, pickles."""
+
+    def __init__(self, url: str) -> None:
+        self.filesystem, self._root = filesystem_of(str(url))
+        self.url = self._root if "://" not in str(url) else str(url).rstrip("/")
+        self.store = Store(self.filesystem, self.path("tables"))
+
+    def __reduce__(self) -> tuple[type["Corpus"], tuple[str]]:
+        return Corpus, (self.url,)
+
+    def path(self, *parts: str) -> str:
+        """The path of something below the corpus, on its filesystem."""
+        return "/".join((self._root, *parts))
+
+    # Writing
+
+    def append(self, name: str, rows: pa.Table, key: str) -> None:
+        """Commit rows of one relation; the same key twice is one commit."""
+        self.commit(key, {name: rows})
+
+    def commit(self, key: str, tables: Mapping[str, pa.Table]) -> None:
+        """Commit rows of several relations at once, all or nothing; the same key twice is one commit.
+
+        Relations that are committed together once should always be.
+        """
+        drawn = int(hashlib.sha256(key.encode()).hexdigest(), 16) % GATHER_ONE_IN == 0
+        if self.store.commit(key, tables) and drawn:
+            self.gather(GATHER_ONE_IN)
+
+    def replace(self, name: str, rows: pa.Table) -> None:
+        """Swap a derived relation as a whole."""
+        self.store.replace(name, rows)
+
+    def choose(self, makers: Mapping[str, str]) -> None:
+        """State which scorer's values columns of `clips` show; columns not named keep what was stated before."""
+        chosen = {**self._stated(), **makers}
+        self.replace("chosen", table_of([{"column": name, "maker": maker} for name, maker in sorted(chosen.items())], views.CHOSEN))
+
+    def forget(self, *names: str) -> None:
+        """Drop relations with their keys, to have them made anew (after a change of splitter, say). What was committed together goes together."""
+        self.store.forget(frozenset(names))
+
+    def note(self, section: str, values: Mapping[str, str]) -> None:
+        """Record facts in a section of `corpus.toml`, such as the versions that measured the corpus; one writer at a time."""
+        settings = self.settings()
+        settings[section] = {**settings.get(section, {}), **values}
+        lines = [line for name, told in sorted(settings.items()) for line in (f"[{name}]", *_toml_lines(told), "")]
+        overwrite(self.filesystem, self.path(SETTINGS), "\n".join(lines).encode())
+
+    def gather(self, least: int = 1) -> int:
+        """Gather at least so many small commits into large files; how many were. Never needed, but it makes reading fast."""
+        return self.store.gather(least)
+
+    # Reading
+
+    def committed(self, name: str) -> frozenset[str]:
+        """The keys under which rows of a relation were committed: what a step need not do again."""
+        return self.store.committed(name)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """The relations that have been written, such as `measures/…`."""
+        return sorted(name for name in self.store.now().names() if name.startswith(prefix))
+
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A stored relation as it is, in no particular order; empty where nothing was committed yet.
+
+        Raises:
+            CorpusError: there can be no such relation, or a selection or embedding of that name was never made.
+        """
+        rows = self.store.consistently(lambda snapshot: self.store.read(snapshot, name, columns))
+        if rows is None:
+            return self._empty(name, columns)
+        schema = views.RELATIONS.get(name)
+        return rows if schema is None or columns is not None else conform(rows, schema)
+
+    def table(self, name: str, selection: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """A table people query, each row once, sorted, committed rows only.
+
+        Args:
+            name: `sources`, `shots`, `clips`, `captions` or `ledger`.
+            selection: whose ledger; the last one made when None.
+            columns: only these; fewer columns are faster.
+        """
+        view = self._view(name, selection, columns)
+        return views.run(view, {relation: self.read(relation) for relation in views.relations_in(view.query)}, columns)
+
+    def makers(self) -> dict[str, str]:
+        """Column of `clips` to the scorer (`name@version-digest8`) whose values it shows: the one stated, or the latest version."""
+        snapshot, stated = self.store.now(), self._stated()
+        found: dict[str, str] = {}
+        for relation in sorted(self.names("measures/"), key=_version_order):
+            maker = relation.removeprefix("measures/")
+            columns = self.store.columns(snapshot, relation)
+            found.update({name: maker for name in columns if name in MEASURED and stated.get(name, maker) == maker})
+        return found
+
+    def selections(self) -> list[str]:
+        """Names of the selections made, the last one last."""
+        made = self.store.now().generation.replaced
+        names = sorted(self.names("ledger/"), key=lambda name: (made.get(name, 0), name))
+        return [name.removeprefix("ledger/") for name in names]
+
+    def proxies(self, clip_ids: Sequence[str], kind: str = "frame") -> pa.Table:
+        """Proxies of some clips (schema PROXIES), clips in the order asked, then by `proxy_index`.
+
+        Proxies are committed under their source's id, which is what makes this quick on a corpus of any size.
+        """
+        place = {clip_id: number for number, clip_id in enumerate(clip_ids)}
+        keys = frozenset(source_of(clip_id) for clip_id in clip_ids)
+        rows = self.store.consistently(lambda snapshot: self.store.read(snapshot, "proxies", ids=sorted(place), keys=keys))
+        rows = conform(rows if rows is not None else self._empty("proxies"), views.RELATIONS["proxies"])
+        rows = rows.filter(pc.equal(rows["kind"], kind))
+        rows = rows.append_column("place", pa.array([place[clip_id] for clip_id in rows["clip_id"].to_pylist()], pa.int64()))
+        return rows.sort_by([("place", "ascending"), ("proxy_index", "ascending")]).drop_columns(["place"])
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What `corpus.toml` says."""
+        return tomllib.loads(self.filesystem.cat_file(self.path(SETTINGS)).decode())
+
+    def export(self, folder: str | Path) -> list[Path]:
+        """Write every table people query as plain Parquet, and the ledger of each selection; the files written."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted: list[tuple[str, str, str | None]] = [(name, name, None) for name in TABLES if name != "ledger"]
+        wanted += [(f"ledger-{selection}", "ledger", selection) for selection in self.selections()]
+        written = []
+        for file, name, selection in wanted:
+            written.append(folder / f"{file}.parquet")
+            pq.write_table(self.table(name, selection).combine_chunks(), written[-1], compression="zstd")
+        return written
+
+    def _stated(self) -> dict[str, str]:
+        chosen = self.read("chosen")
+        return dict(zip(chosen["column"].to_pylist(), chosen["maker"].to_pylist()))
+
+    def _view(self, name: str, selection: str | None, columns: Sequence[str] | None) -> views.View:
+        if name == "sources":
+            return views.sources()
+        if name == "clips":
+            return views.clips(self.makers(), columns)
+        if name in ("shots", "captions"):
+            return views.stored(name)
+        if name != "ledger":
+            raise CorpusError(f"there is no table `{name}`; the tables are {', '.join(TABLES)}")
+        made = self.selections()
+        if not made or selection not in (None, *made):
+            told = f"the selections are {', '.join(made)}" if made else "no selection was made yet"
+            raise CorpusError(f"{self.url}: there is no ledger{f' of `{selection}`' if selection else ''}: {told} (`clipmill select --recipe R` makes one)")
+        return views.stored(f"ledger/{selection or made[-1]}")
+
+    def _empty(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        if name not in views.RELATIONS:
+            family = name.split("/")[0]
+            made = ", ".join(self.names(f"{family}/")) or "none"
+            raise CorpusError(f"{self.url}: there is no relation `{name}`; of `{family}/` there are: {made}")
+        schema = views.RELATIONS[name]
+        return pa.schema([field for field in schema if columns is None or field.name in columns]).empty_table()
+
+
+def source_of(clip_id: str) -> str:
+    """The source a clip was cut from; its id is the first part of the clip's."""
+    return clip_id.rsplit("-", 2)[0]
+
+
+def _version_order(relation: str) -> tuple[str, tuple[int, ...], str]:
+    """Scorers by name, then by version as numbers, so that 10 comes after 9."""
+    name, _, version = relation.partition("@")
+    return name, tuple(int(number) for number in re.findall(r"\d+", version.split("-")[0])), version
+
+
+def _toml_lines(values: Mapping[str, Any]) -> list[str]:
+    """Text and numbers as TOML; JSON's way of quoting is TOML's too."""
+    return [f"{json.dumps(name)} = {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(values.items())]

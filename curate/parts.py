@@ -1,0 +1,158 @@
+"""Parts: immutable, sorted Parquet files of 64 to 256 MB, and the generations that say which of them make up each relation.
+
+    generations/00000012.json    which parts make up each relation; the highest number holds
+    parts/RELATION/…             the parts
+
+A generation is published by creating its numbered file if absent, so of two writers one wins and the other looks again.
+"""
+
+import dataclasses
+import io
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+
+from curate.atomic import create_if_absent, names_in
+
+ORDER = ("group", "key", "clip_id", "source_id", "kind", "proxy_index", "shot_index", "captioner", "start_s")
+"""By which of its columns a part is sorted."""
+
+TARGET_BYTES = 256 << 20
+ROWS_IN_GROUP = 1 << 17
+BYTES_IN_GROUP = 8 << 20
+GENERATIONS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """An immutable Parquet file; `first` and `last` bound its clip or source ids, where it has such a column."""
+
+    path: str
+    rows: int
+    bytes: int
+    first: str | None = None
+    last: str | None = None
+
+    def may_hold(self, ids: Sequence[str] | None) -> bool:
+        """Whether rows of one of the ids can be in it; `ids` is sorted, None stands for every id."""
+        return ids is None or self.first is None or self.last is None or any(self.first <= wanted <= self.last for wanted in ids)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Which parts make up each relation; for a relation that was swapped as a whole, the generation that did so last."""
+
+    number: int = 0
+    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    replaced: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The generation as its file holds it."""
+        parts = {name: [dataclasses.asdict(part) for part in found] for name, found in sorted(self.parts.items())}
+        return json.dumps({"number": self.number, "parts": parts, "replaced": dict(sorted(self.replaced.items()))}, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Generation":
+        """The generation back from its file."""
+        told = json.loads(data)
+        return cls(told["number"], {name: tuple(Part(**part) for part in found) for name, found in told["parts"].items()}, told["replaced"])
+
+
+class Parts:
+    """The parts and generations below one folder."""
+
+    def __init__(self, filesystem: AbstractFileSystem, root: str) -> None:
+        self.filesystem = filesystem
+        self.root = root
+
+    def latest(self) -> Generation:
+        """The generation that holds; an empty one in a new store."""
+        files = names_in(self.filesystem, f"{self.root}/generations")
+        return Generation.from_json(self.filesystem.cat_file(f"{self.root}/generations/{files[-1]}")) if files else Generation()
+
+    def publish(self, change: Callable[[Generation], Generation | None]) -> Generation | None:
+        """Make what `change` makes of the latest generation the next one; asks again when another writer was faster.
+
+        Returns the generation before, or None where `change` declined.
+        """
+        folder = f"{self.root}/generations"
+        while True:
+            before = self.latest()
+            after = change(before)
+            if after is None:
+                return None
+            after = dataclasses.replace(after, number=before.number + 1)
+            path, data = f"{folder}/{after.number:08d}.json", after.to_json()
+            # A write that an object store carried out but reported as failed is recognised by its content.
+            if create_if_absent(self.filesystem, path, data) or self.filesystem.cat_file(path) == data:
+                self.remove(f"generations/{old}" for old in names_in(self.filesystem, folder)[:-GENERATIONS_KEPT])
+                return before
+
+    def read(self, part: Part, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> pa.Table:
+        """One part's rows, or only those with a `clip_id` among `ids`."""
+        filters = None if ids is None else [("clip_id", "in", list(ids))]
+        with self.filesystem.open(f"{self.root}/{part.path}", "rb") as file:
+            known = set(pq.read_schema(file).names)
+            wanted = None if columns is None else [name for name in columns if name in known]
+            return pq.read_table(file, columns=wanted, filters=filters)
+
+    def columns(self, part: Part) -> list[str]:
+        """Names of a part's columns."""
+        with self.filesystem.open(f"{self.root}/{part.path}", "rb") as file:
+            return pq.read_schema(file).names
+
+    def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
+        """Write rows as sorted parts of about `target_bytes` of memory each; nobody sees them before a generation names them."""
+        waiting: list[pa.Table] = []
+        for rows in (piece for table in tables for piece in _pieces(table, target_bytes)):
+            waiting.append(rows)
+            if sum(table.nbytes for table in waiting) >= target_bytes:
+                yield self._write_one(name, waiting)
+                waiting = []
+        if waiting:
+            yield self._write_one(name, waiting)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files below the root; one that is gone already is as good as removed."""
+        for path in paths:
+            try:
+                self.filesystem.rm_file(f"{self.root}/{path}")
+            except FileNotFoundError:
+                continue
+
+    def sweep(self) -> int:
+        """Remove parts that no kept generation names, which interrupted writers left; how many. Only while nothing else writes."""
+        latest = self.latest()
+        named = {part.path for parts in latest.parts.values() for part in parts}
+        folders = names_in(self.filesystem, f"{self.root}/parts")
+        found = {f"parts/{folder}/{file}" for folder in folders for file in names_in(self.filesystem, f"{self.root}/parts/{folder}")}
+        self.remove(sorted(found - named))
+        return len(found - named)
+
+    def _write_one(self, name: str, tables: Sequence[pa.Table]) -> Part:
+        rows = pa.concat_tables(tables, promote_options="default")
+        order = [(column, "ascending") for column in ORDER if column in rows.column_names]
+        rows = rows.sort_by(order) if order else rows
+        path = f"parts/{quote(name, safe='')}/{uuid.uuid4().hex}.parquet"
+        # Proxies are pictures: small row groups let a scorer fetch some clips' without reading the rest.
+        rows_in_group = max(1, min(ROWS_IN_GROUP, BYTES_IN_GROUP * rows.num_rows // max(rows.nbytes, 1)))
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, compression="zstd", row_group_size=rows_in_group)
+        create_if_absent(self.filesystem, f"{self.root}/{path}", buffer.getvalue())
+        bound = next((column for column in ("clip_id", "source_id") if column in rows.column_names), None)
+        limits = pc.min_max(rows[bound]).as_py() if bound and rows.num_rows else {"min": None, "max": None}
+        return Part(path, rows.num_rows, buffer.getbuffer().nbytes, limits["min"], limits["max"])
+
+
+def _pieces(table: pa.Table, target_bytes: int) -> Iterator[pa.Table]:
+    """A table in runs of rows of at most about `target_bytes`; an empty one is one piece, so that its schema is kept."""
+    rows = max(1, target_bytes * table.num_rows // max(table.nbytes, 1))
+    for start in range(0, max(table.num_rows, 1), rows):
+        yield table.slice(start, rows)

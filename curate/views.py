@@ -1,0 +1,135 @@
+"""The tables people query (sources, shots, clips, captions, ledger), joined by DuckDB from the relations that the steps wrote.
+
+A column of `clips` can have been written by several scorers, or by several versions of one: the corpus shows one of them, the
+chosen one, and says which (`makers`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from schemas.clip import CAPTIONS, CLIPS, DEDUPLICATED, GAPS, IDENTITY, LEDGER, OBSERVED, PROXIES, SHOTS, UNMEASURED
+from schemas.source import SOURCES
+from schemas.table import column
+
+READ_LATER = ("frames", "variable_rate", "interlaced", "hdr", "keyframes", "duration_s")
+"""Columns of `sources` that only a reading knows."""
+
+READINGS = pa.schema([SOURCES.field(name) for name in ("source_id", *READ_LATER, "width", "height", "fps", "status", "rule", "reason", "warnings")])
+SPANS = pa.schema([*IDENTITY, *OBSERVED, *UNMEASURED])
+SELECTION = pa.schema(
+    [column("clip_id", pa.string(), "A clip that the recipe keeps", by="select"), column("order", pa.int64(), "Its place when packed", by="select")]
+)
+CHOSEN = pa.schema(
+    [column("column", pa.string(), "A column of clips", by="score"), column("maker", pa.string(), "The scorer whose values it shows", by="score")]
+)
+
+RELATIONS: Mapping[str, pa.Schema] = {
+    "added": pa.schema([field for field in SOURCES if field.name not in READ_LATER]),
+    "readings": READINGS,
+    "shots": SHOTS,
+    "spans": SPANS,
+    "gaps": GAPS,
+    "proxies": PROXIES,
+    "captions": CAPTIONS,
+    "duplicates": pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED]),
+    "chosen": CHOSEN,
+}
+"""Relations that always exist, if only empty. Those of scorers, embeddings and selections exist once written."""
+
+FAMILIES: Mapping[str, pa.Schema] = {"selections/": SELECTION, "ledger/": LEDGER, "measures/": pa.schema([CLIPS.field("clip_id"), *UNMEASURED])}
+
+CAPTIONERS = ("metadata", "vlm", "describe")
+"""Whose caption `clips` shows, the first of these that wrote a usable one; captioners not named here come before the last."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A table people query.
+
+    Attributes:
+        schema: its columns.
+        order: the columns it is sorted by.
+        query: SQL over relations named in double quotes.
+    """
+
+    schema: pa.Schema
+    order: tuple[str, ...]
+    query: str
+
+
+def stored(name: str) -> View:
+    """A relation shown as it is stored."""
+    orders = {"shots": ("source_id", "start_frame", "shot_index"), "captions": ("clip_id", "captioner", "start_s")}
+    order = ("source_id", "start_s", "end_s", "clip_id") if name.startswith("ledger/") else orders[name]
+    return View(LEDGER if name.startswith("ledger/") else RELATIONS[name], order, f'SELECT * FROM "{name}"')
+
+
+def sources() -> View:
+    """What was added, joined with what reading found."""
+    read_columns = {
+        **{name: f"coalesce(r.{name}, a.{name})" for name in ("width", "height", "fps")},
+        **{name: f"r.{name}" for name in READ_LATER},
+        "duration_s": "coalesce(r.duration_s, a.container_duration_s)",
+        **{name: f"CASE WHEN a.status = 'ok' AND r.source_id IS NOT NULL THEN r.{name} ELSE a.{name} END" for name in ("status", "rule", "reason")},
+        "warnings": "list_concat(coalesce(a.warnings, []), coalesce(r.warnings, []))",
+    }
+    columns = ", ".join(f"{read_columns.get(name, f'a.{name}')} AS {name}" for name in SOURCES.names)
+    added = 'SELECT DISTINCT ON (source_id) * FROM "added" ORDER BY source_id'
+    return View(SOURCES, ("source_id",), f'SELECT {columns} FROM ({added}) a LEFT JOIN "readings" r USING (source_id)')
+
+
+def clips(makers: Mapping[str, str], columns: Sequence[str] | None = None) -> View:
+    """Spans joined with the chosen measures, the chosen caption and the duplicates; only with what the asked columns need.
+
+    Args:
+        makers: column to the scorer whose values it shows.
+        columns: columns asked for; None for all.
+    """
+    schema = CLIPS if columns is None else pa.schema([CLIPS.field(name) for name in CLIPS.names if name in columns])
+    shown = {name: f"s.{name}" for name in SPANS.names}
+    joins, reasons = [], ["coalesce(s.unmeasured, MAP {})"]
+    wanted = {name: maker for name, maker in makers.items() if name in schema.names or "unmeasured" in schema.names}
+    for number, maker in enumerate(sorted(set(wanted.values()))):
+        of_maker = [name for name in wanted if wanted[name] == maker]
+        joins.append(f'LEFT JOIN "measures/{maker}" m{number} USING (clip_id)')
+        shown.update({name: f"m{number}.{name}" for name in of_maker})
+        entries = f"map_entries(coalesce(m{number}.unmeasured, MAP {{}}))"
+        reasons.append(f"map_from_entries(list_filter({entries}, lambda e: list_contains({of_maker!r}, e.key)))")
+    shown["unmeasured"] = f"map_concat({', '.join(reasons)}, MAP {{}})"
+    if {"caption", "captioner"} & set(schema.names):
+        joins.append(f"LEFT JOIN ({_chosen_caption()}) c USING (clip_id)")
+        shown.update({"caption": "c.text", "captioner": "c.captioner"})
+    if {"duplicate_of", "duplicate_cluster"} & set(schema.names):
+        joins.append('LEFT JOIN "duplicates" d USING (clip_id)')
+        shown.update({"duplicate_of": "d.duplicate_of", "duplicate_cluster": "d.duplicate_cluster"})
+    selected = ", ".join(f"{shown.get(field.name, 'NULL')} AS {field.name}" for field in schema)
+    order = ("source_id", "start_frame", "end_frame") if columns is None else ("clip_id",) if "clip_id" in columns else ()
+    return View(schema, order, f'SELECT {selected} FROM "spans" s {" ".join(joins)}')
+
+
+def relations_in(query: str) -> list[str]:
+    """The relations that a view's SQL names."""
+    return sorted(set(re.findall(r'"([^"]+)"', query)))
+
+
+def run(view: View, relations: Mapping[str, pa.Table], columns: Sequence[str] | None = None) -> pa.Table:
+    """A view's rows, in its order and under its schema."""
+    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        for name, rows in relations.items():
+            connection.register(name, rows)
+        asked = ", ".join(name for name in view.schema.names if columns is None or name in columns)
+        order = f"ORDER BY {', '.join(view.order)}" if view.order else ""
+        made = connection.sql(f"SELECT {asked} FROM ({view.query}) {order}").to_arrow_table()
+    schema = pa.schema([view.schema.field(name) for name in made.column_names])
+    return pa.table([made[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _chosen_caption() -> str:
+    known = ", ".join(f"'{name}'" for name in CAPTIONERS)
+    rank = f"coalesce(list_position([{known}], split_part(captioner, '@', 1)), {len(CAPTIONERS) - 0.5})"
+    usable = 'SELECT * FROM "captions" WHERE problem IS NULL AND text IS NOT NULL'
+    return f"SELECT DISTINCT ON (clip_id) clip_id, captioner, text FROM ({usable}) ORDER BY clip_id, {rank}, captioner DESC, start_s"
