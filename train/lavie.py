@@ -26,22 +26,22 @@ FIXED = {
     "resnet_time_scale_shift": ("default",),
     "video_condition": (False,),
 }
-RENAMED = {
-    "in_channels": "in_channels",
-    "out_channels": "out_channels",
-    "block_out_channels": "block_out_channels",
-    "layers_per_block": "layers_per_block",
-    "cross_attention_dim": "cross_attention_dim",
-    "attention_head_dim": "num_attention_heads",
-    "only_cross_attention": "only_cross_attention",
-    "use_linear_projection": "use_linear_projection",
-    "num_class_embeds": "num_class_embeds",
-    "norm_num_groups": "norm_num_groups",
-    "norm_eps": "norm_eps",
-    "center_input_sample": "center_input_sample",
-    "flip_sin_to_cos": "flip_sin_to_cos",
-    "freq_shift": "freq_shift",
-}
+# Arguments that diffusers, LaVie and VideoUNet call the same.
+SAME_NAME = (
+    "in_channels",
+    "out_channels",
+    "block_out_channels",
+    "layers_per_block",
+    "cross_attention_dim",
+    "only_cross_attention",
+    "use_linear_projection",
+    "num_class_embeds",
+    "norm_num_groups",
+    "norm_eps",
+    "center_input_sample",
+    "flip_sin_to_cos",
+    "freq_shift",
+)
 # Defaults of the published super-resolution class that differ from those of the other two and of ours.
 VSR_DEFAULTS: dict[str, Any] = {
     "in_channels": 7,
@@ -85,7 +85,8 @@ def translate_config(config: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     for name, allowed in FIXED.items():
         if name in config and config[name] not in allowed:
             raise ValueError(f"config {name} = {config[name]!r}: the published networks only use {allowed[0]!r}, and so does this one")
-    ours = {our_name: given[name] for name, our_name in RENAMED.items() if name in given}
+    ours = {name: given[name] for name in SAME_NAME if name in given}
+    ours["num_attention_heads"] = given.get("attention_head_dim", 8)
     ours["down_attention"] = tuple("CrossAttn" in kind for kind in given["down_block_types"])
     ours["up_attention"] = tuple("CrossAttn" in kind for kind in given["up_block_types"])
     sparse = stage != "base" and config.get("use_first_frame", False)  # the published base class takes the switch and ignores it

@@ -4,8 +4,7 @@ Source: Wang et al. 2023, LaVie (arXiv 2309.15103), and its public implementatio
 Keys and shapes are diffusers' UNet2DConditionModel plus the published temporal ones, so image and video weights load as they are.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,92 +12,17 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from train.attention import RotaryEmbedding, TemporalAttention
-from train.resnet import Downsample, FrameConv, Resnet, Upsample
+from train.levels import LevelDesign, per_level
+from train.resnet import FrameConv
 from train.temporal import TemporalModule, over_video
-from train.transformer import Transformer, TransformerBlock
+from train.transformer import Transformer
 
 
 def is_temporal(name: str) -> bool:
     """Whether a parameter (by its dotted name) is one of those added to the image model; the rest are spatial."""
     return "_temp" in name or name.startswith("temporal_")
-
-
-class Level(nn.Module):
-    """A run of resnets, some followed by a transformer: what diffusers calls a block. Can trade memory for a second forward."""
-
-    def __init__(self, resnets: list[Resnet], attentions: list[Transformer]) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList(resnets)
-        self.attentions = nn.ModuleList(attentions)
-        # Both are set by ModelMixin.enable_gradient_checkpointing.
-        self.gradient_checkpointing = False
-        self._gradient_checkpointing_func: Callable[..., Tensor] = checkpoint
-
-    def apply_layer(self, layer: nn.Module, *inputs: Any) -> Tensor:
-        """Run a layer, keeping only its inputs for the backward pass when checkpointing is on."""
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return self._gradient_checkpointing_func(layer, *inputs)
-        return layer(*inputs)
-
-
-class DownLevel(Level):
-    """Resnets (and transformers), then half the size; yields every intermediate state for the way up."""
-
-    def __init__(self, resnets: list[Resnet], attentions: list[Transformer], downsample: Downsample | None) -> None:
-        super().__init__(resnets, attentions)
-        self.downsamplers = nn.ModuleList([] if downsample is None else [downsample])
-
-    def forward(self, x: Tensor, time: Tensor, text: Tensor, num_images: int) -> tuple[Tensor, list[Tensor]]:
-        states = []
-        for index, resnet in enumerate(self.resnets):
-            x = self.apply_layer(resnet, x, time)
-            if self.attentions:
-                x = self.apply_layer(self.attentions[index], x, text, num_images)
-            states.append(x)
-        for downsample in self.downsamplers:
-            x = downsample(x)
-            states.append(x)
-        return x, states
-
-
-class MiddleLevel(Level):
-    """Resnet, transformer, resnet at the smallest size."""
-
-    def forward(self, x: Tensor, time: Tensor, text: Tensor, num_images: int) -> Tensor:
-        x = self.apply_layer(self.resnets[0], x, time)
-        for attention, resnet in zip(self.attentions, self.resnets[1:]):
-            x = self.apply_layer(attention, x, text, num_images)
-            x = self.apply_layer(resnet, x, time)
-        return x
-
-
-class UpLevel(Level):
-    """Resnets on the state joined with those of the way down, then the size of the next ones."""
-
-    def __init__(self, resnets: list[Resnet], attentions: list[Transformer], upsample: Upsample | None) -> None:
-        super().__init__(resnets, attentions)
-        self.upsamplers = nn.ModuleList([] if upsample is None else [upsample])
-
-    def forward(self, x: Tensor, states: list[Tensor], time: Tensor, text: Tensor, num_images: int) -> Tensor:
-        """Takes its states off the end of the list."""
-        for index, resnet in enumerate(self.resnets):
-            x = self.apply_layer(resnet, torch.cat([x, states.pop()], dim=1), time)
-            if self.attentions:
-                x = self.apply_layer(self.attentions[index], x, text, num_images)
-        for upsample in self.upsamplers:
-            x = upsample(x, *states[-1].shape[-2:])
-        return x
-
-
-def per_level(value: Any, levels: int, name: str) -> tuple[Any, ...]:
-    """One value for each level, from one for all or from a sequence."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * levels
-    if len(values) != levels:
-        raise ValueError(f"{name}: {len(values)} values for {levels} levels (block_out_channels has {levels}); give one, or one per level")
-    return values
 
 
 class VideoUNet(ModelMixin, ConfigMixin):
@@ -159,62 +83,43 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_init: Literal["identity", "reference"] = "identity",
     ) -> None:
         super().__init__()
-        widths = tuple(block_out_channels)
-        levels = len(widths)
-        time_channels = 4 * widths[0]
-        heads = per_level(num_attention_heads, levels, "num_attention_heads")
-        only_cross = per_level(only_cross_attention, levels, "only_cross_attention")
+        levels = len(block_out_channels)
+        time_channels = 4 * block_out_channels[0]
         with_down = per_level(down_attention, levels, "down_attention")
-        with_up = per_level(tuple(reversed(with_down)) if up_attention is None else up_attention, levels, "up_attention")
+        with_up = with_down[::-1] if up_attention is None else per_level(up_attention, levels, "up_attention")
         rotary = RotaryEmbedding() if temporal_encoding == "rotary_and_relative" else None
-
-        def resnet(channels_in: int, channels_out: int) -> Resnet:
-            return Resnet(channels_in, channels_out, time_channels, norm_num_groups, norm_eps)
-
-        def transformer(level: int, only_cross_attention: bool) -> Transformer:
-            block = TransformerBlock(
-                widths[level], heads[level], cross_attention_dim, rotary, only_cross_attention, spatial_attention, temporal_position, temporal_suffix
-            )
-            return Transformer(widths[level], norm_num_groups, use_linear_projection, temporal_norm_groups if temporal_resblocks else None, block)
-
-        def temporal_module(channels: int, wanted: bool) -> nn.Module:
-            return TemporalModule(channels, temporal_norm_groups, time_channels) if wanted else nn.Identity()
-
-        self.conv_in = FrameConv(in_channels, widths[0], 3, padding=1)
-        self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
-        self.time_embedding = TimestepEmbedding(widths[0], time_channels)
+        design = LevelDesign(
+            widths=tuple(block_out_channels),
+            heads=per_level(num_attention_heads, levels, "num_attention_heads"),
+            only_cross_attention=per_level(only_cross_attention, levels, "only_cross_attention"),
+            layers=layers_per_block,
+            time_channels=time_channels,
+            text_channels=cross_attention_dim,
+            norm_groups=norm_num_groups,
+            norm_eps=norm_eps,
+            linear_projection=use_linear_projection,
+            rotary=rotary,
+            spatial_attention=spatial_attention,
+            temporal_position=temporal_position,
+            temporal_suffix=temporal_suffix,
+            temporal_resblocks=temporal_resblocks,
+            temporal_norm_groups=temporal_norm_groups,
+        )
+        downward, upward = range(levels), range(levels - 1, -1, -1)
+        self.conv_in = FrameConv(in_channels, block_out_channels[0], 3, padding=1)
+        self.time_proj = Timesteps(block_out_channels[0], flip_sin_to_cos, freq_shift)
+        self.time_embedding = TimestepEmbedding(block_out_channels[0], time_channels)
         self.class_embedding = nn.Embedding(num_class_embeds, time_channels) if num_class_embeds is not None else None
-
-        self.down_blocks = nn.ModuleList()
-        self.down_temporal_blocks = nn.ModuleList()
-        skips = [widths[0]]
-        for level, width in enumerate(widths):
-            last = level == levels - 1
-            resnets = [resnet(widths[max(level - 1, 0)] if layer == 0 else width, width) for layer in range(layers_per_block)]
-            attentions = [transformer(level, only_cross[level]) for _ in range(layers_per_block)] if with_down[level] else []
-            self.down_blocks.append(DownLevel(resnets, attentions, None if last else Downsample(width)))
-            self.down_temporal_blocks.append(temporal_module(width, level in temporal_down))
-            skips += [width] * (layers_per_block + (not last))
-
-        width = widths[-1]
-        self.mid_block = MiddleLevel([resnet(width, width), resnet(width, width)], [transformer(levels - 1, middle_only_cross_attention)])
-        self.mid_temporal_block = temporal_module(width, temporal_middle)
-
-        self.up_blocks = nn.ModuleList()
-        self.up_temporal_blocks = nn.ModuleList()
-        for step, level in enumerate(reversed(range(levels))):
-            resnets = []
-            for _ in range(layers_per_block + 1):
-                resnets.append(resnet(width + skips.pop(), widths[level]))
-                width = widths[level]
-            attentions = [transformer(level, only_cross[level]) for _ in resnets] if with_up[step] else []
-            self.up_blocks.append(UpLevel(resnets, attentions, None if level == 0 else Upsample(width)))
-            self.up_temporal_blocks.append(temporal_module(width, step in temporal_up))
-
-        self.conv_norm_out = nn.GroupNorm(norm_num_groups, widths[0], eps=norm_eps)
-        self.conv_out = FrameConv(widths[0], out_channels, 3, padding=1)
+        self.down_blocks = nn.ModuleList(design.down(level, with_down[level]) for level in downward)
+        self.down_temporal_blocks = nn.ModuleList(design.temporal_module(level, level in temporal_down) for level in downward)
+        self.mid_block = design.middle(middle_only_cross_attention)
+        self.mid_temporal_block = design.temporal_module(levels - 1, temporal_middle)
+        self.up_blocks = nn.ModuleList(design.up(level, with_up[step]) for step, level in enumerate(upward))
+        self.up_temporal_blocks = nn.ModuleList(design.temporal_module(level, step in temporal_up) for step, level in enumerate(upward))
+        self.conv_norm_out = nn.GroupNorm(norm_num_groups, block_out_channels[0], eps=norm_eps)
+        self.conv_out = FrameConv(block_out_channels[0], out_channels, 3, padding=1)
         if rotary is not None and temporal_suffix == "temporal":
-            self.temporal_rotary_emb = rotary
+            self.temporal_rotary_emb = rotary  # listed once more at the top in the published layout
         self.reset_temporal_outputs()
 
     def reset_temporal_outputs(self) -> None:

@@ -9,27 +9,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from train.lavie import read_published, used_weights
+from train.lavie import SAME_NAME, read_published, used_weights
 from train.presets import TEMPORAL, Stage
 from train.unet import VideoUNet, is_temporal
 
 SPECS = "scratch, lavie:FILE.pt, sd:FOLDER, x4:FOLDER or run:FOLDER"
-# Arguments the image model's configuration and ours share by name; shapes alone would not tell a difference in these.
-SAME_AS_IMAGE = (
-    "in_channels",
-    "out_channels",
-    "block_out_channels",
-    "layers_per_block",
-    "cross_attention_dim",
-    "only_cross_attention",
-    "use_linear_projection",
-    "num_class_embeds",
-    "norm_num_groups",
-    "norm_eps",
-    "center_input_sample",
-    "flip_sin_to_cos",
-    "freq_shift",
-)
 # What must agree for weights of equal shapes to be the same function.
 FUNCTIONAL = ("block_out_channels", "num_attention_heads", "norm_num_groups", "norm_eps", "flip_sin_to_cos", "freq_shift", "only_cross_attention")
 
@@ -65,7 +49,7 @@ def initialise(model: VideoUNet, spec: str, seed: int) -> Start:
     config, weights = ({}, {}) if spec == "scratch" else readers[kind](Path(path))
     _check_same_function(model, config, spec)
     reset(model, seed)
-    return Start(spec, (), tuple(model.state_dict()), ()) if spec == "scratch" else _load(model, weights, spec)
+    return Start(spec, (), tuple(used_weights(model.state_dict())), ()) if spec == "scratch" else _load(model, weights, spec)
 
 
 def reset(model: VideoUNet, seed: int) -> None:
@@ -132,7 +116,7 @@ def image_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     odd = sorted(name for name, value in plain.items() if config.get(name, value) != value)
     if odd:
         raise ValueError(f"{source}: an image UNet with {odd[0]} = {config[odd[0]]!r} has no video form here; Stable Diffusion 1.x and the x4 upscaler do")
-    ours = {name: config[name] for name in SAME_AS_IMAGE}
+    ours = {name: config[name] for name in SAME_NAME}
     ours["num_attention_heads"] = config["attention_head_dim"]
     only_cross = config["only_cross_attention"]
     middle = config.get("mid_block_only_cross_attention")
