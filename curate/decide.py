@@ -1,6 +1,6 @@
 """Decide: which clips a recipe keeps, and what became of every second of every source; tables in, tables out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -61,19 +61,33 @@ def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *
         without: clusters of duplicates that may not be kept.
     """
     with duckdb.connect() as connection:
-        connection.execute("SET preserve_insertion_order = true")
-        for name, table in (("clips", clips), ("sources", sources), ("gaps", gaps)):
-            connection.register(name, table)
-        connection.register("held_out", pa.table({"cluster": pa.array(sorted(without), pa.string())}))
-        refusal = f"CASE WHEN status <> {literal(STATUS_OK)} THEN coalesce(reason, rule, status) ELSE {rights_refusal(recipe.rights, on)} END"
-        refused = f"SELECT source_id, {refusal} AS detail FROM sources"
-        connection.execute(f"CREATE TEMP TABLE refused AS SELECT source_id, detail FROM ({refused}) WHERE detail IS NOT NULL")
+        _register(connection, recipe, {"clips": clips, "sources": sources, "gaps": gaps}, on, without)
         rules = rules_of(recipe)
         steps = [*_judge(connection, rules), *_draw(connection, recipe)]
         order = f"row_number() OVER (ORDER BY md5_number_lower({literal(f'order:{recipe.seed}:')} || clip_id), clip_id) - 1"
         selection = connection.sql(f'SELECT clip_id, {order} AS "order" FROM survivors ORDER BY "order"').to_arrow_table()
         ledger = connection.sql(_ledger(rules)).to_arrow_table()
         return Decision(selection.cast(SELECTION), ledger.cast(LEDGER), tuple(steps))
+
+
+def verdicts(recipe: Recipe, clip: pa.Table, sources: pa.Table, *, on: date, without: frozenset[str] = frozenset()) -> list[tuple[Rule, str | None]]:
+    """What each rule that judges a clip by itself says of the one clip in a table: why it rejects it, or None."""
+    with duckdb.connect() as connection:
+        _register(connection, recipe, {"clips": clip, "sources": sources}, on, without)
+        rules = rules_of(recipe)
+        told = connection.execute(f"SELECT {', '.join(f'CASE WHEN {rule.fails} THEN {rule.detail} END' for rule in rules)} FROM clips").fetchall()
+        return list(zip(rules, told[0]))
+
+
+def _register(connection: duckdb.DuckDBPyConnection, recipe: Recipe, tables: Mapping[str, pa.Table], on: date, without: frozenset[str]) -> None:
+    """Give the connection the tables, with `held_out` (cluster) and `refused` (source_id, detail) made of the arguments."""
+    for name, table in tables.items():
+        connection.register(name, table)
+    connection.register("held_out", pa.table({"cluster": pa.array(sorted(without), pa.string())}))
+    refusal = f"CASE WHEN status <> {literal(STATUS_OK)} THEN coalesce(reason, rule, status) ELSE {rights_refusal(recipe.rights, on)} END"
+    connection.execute(
+        f"CREATE TEMP TABLE refused AS SELECT source_id, detail FROM (SELECT source_id, {refusal} AS detail FROM sources) WHERE detail IS NOT NULL"
+    )
 
 
 def _judge(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> list[Step]:

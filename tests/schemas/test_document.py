@@ -1,7 +1,7 @@
 """Documents: an error names the file, the line and what is allowed."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.document import Document, DocumentError, parse_document, read_document, read_toml
@@ -61,6 +61,7 @@ def test_all_mistakes_are_told_at_once():
     assert len(str(caught.value).splitlines()) == 3
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_breaks_the_search_for_a_line(text):
     with pytest.raises(DocumentError):

@@ -4,7 +4,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.clip import CLIPS
@@ -94,6 +94,7 @@ def test_a_mistake_in_the_extended_recipe_is_told_at_its_own_place(tmp_path):
         read_recipe(write(tmp_path, "child.toml", 'name = "child"\nextends = "base.toml"\n'))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(NUMBERS), st.tuples(finite, finite), max_size=6), st.integers(0, 2**31))
 def test_any_ordered_ranges_over_number_columns_are_a_recipe(ranges, seed):
     keep = {name: {"min": min(bounds), "max": max(bounds)} for name, bounds in ranges.items()}
@@ -102,6 +103,7 @@ def test_any_ordered_ranges_over_number_columns_are_a_recipe(ranges, seed):
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+@settings(deadline=None)
 @given(st.text(string.printable, max_size=30).filter(lambda text: text not in CLIPS.names))
 def test_no_other_column_name_gets_through(name):
     with pytest.raises(DocumentError, match="is not a column of clips"):

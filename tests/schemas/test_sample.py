@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.sample import Sample, decode, encode
@@ -16,6 +16,7 @@ json_values = st.recursive(
 text_without_surrogates = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@settings(deadline=None)
 @given(caption=text_without_surrogates, facts=st.dictionaries(st.text(), json_values, max_size=4), video=st.none() | st.binary(), latents=st.binary())
 def test_a_sample_survives_encoding(caption, facts, video, latents):
     sample = Sample("s0-1-2", caption, facts, video=video, extras={"latents.npy": latents})

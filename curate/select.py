@@ -1,0 +1,122 @@
+"""Select: a recipe over the whole corpus; writes which clips it keeps, its ledger and its funnel. Touches no video."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pyarrow.compute as pc
+
+from curate.corpus import Corpus, CorpusError
+from curate.decide import Decision, columns_read, decide, verdicts
+from curate.draw import draws
+from curate.funnel import Step, funnel_table
+from schemas.document import DocumentError
+from schemas.recipe import ANY_SCORER, Recipe
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a recipe kept.
+
+    Attributes:
+        name: under which `selections/NAME`, `ledger/NAME` and `funnels/NAME` were written.
+        clips: clips kept, images included.
+        hours: hours kept.
+        funnel: what each rule rejected, alone and in order.
+    """
+
+    name: str
+    clips: int
+    hours: float
+    funnel: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says of one clip.
+
+    Attributes:
+        rule: what the ledger calls it.
+        wants: what it asks.
+        passes: whether the clip passes; None where an earlier rule left nothing to draw from.
+        detail: in words and numbers, why not.
+    """
+
+    rule: str
+    wants: str
+    passes: bool | None
+    detail: str | None
+
+
+def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: frozenset[str] = frozenset(), on: date | None = None) -> Selection:
+    """Decide what a recipe keeps and write it down under `name` (the recipe's when None).
+
+    Args:
+        without: clusters of duplicates that may not be kept, such as `held_out_clusters` gives.
+        on: the day on which rights must hold; today when None.
+
+    Raises:
+        DocumentError: the recipe was tuned for another scorer than measured the corpus.
+    """
+    check_scorers(recipe, corpus.makers())
+    decision = _decision(corpus, recipe, without, on)
+    name = name or recipe.name
+    corpus.replace(f"selections/{name}", decision.selection)
+    corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
+    corpus.replace(f"ledger/{name}", decision.ledger)
+    return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
+
+
+def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[str] = frozenset(), on: date | None = None) -> list[Verdict]:
+    """Why a recipe keeps a clip or not: each rule's verdict, in order.
+
+    Raises:
+        CorpusError: there is no such clip.
+    """
+    decision = _decision(corpus, recipe, without, on)
+    found = decision.ledger.filter(pc.equal(decision.ledger["clip_id"], clip_id)).to_pylist()
+    if not found:
+        raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
+    clip = corpus.table("clips", columns=sorted(columns_read(recipe))).filter(pc.field("clip_id") == clip_id)
+    judged = verdicts(recipe, clip, corpus.table("sources"), on=on or _today(), without=without)
+    told = [Verdict(rule.name, rule.wants, detail is None, detail) for rule, detail in judged]
+    decided_by, reached = found[0]["rule"], all(verdict.passes for verdict in told)
+    for draw in draws(recipe):
+        failed = reached and draw.name == decided_by
+        told.append(Verdict(draw.name, draw.wants, not failed if reached else None, found[0]["detail"] if failed else None))
+        reached = reached and not failed
+    return told
+
+
+def check_scorers(recipe: Recipe, makers: Mapping[str, str]) -> None:
+    """Refuse a recipe whose thresholds were tuned for another scorer than the one whose values the corpus shows.
+
+    `makers` is column to scorer (`name@version-digest8`); a recipe may leave the digest, or the version and digest, away.
+    """
+    told = []
+    for column, wanted in recipe.scorers.items():
+        maker = makers.get(column)
+        if wanted == ANY_SCORER or maker is None or maker == wanted or maker.startswith((f"{wanted}-", f"{wanted}@")):
+            continue
+        told.append(
+            f"recipe `{recipe.name}`: its rule on `{column}` was tuned for the scorer `{wanted}`, and this corpus shows values of `{maker}`. "
+            f'Measure with `{wanted}`, or tune the rule and state `{column} = "{maker}"` under [scorers], or `{column} = "{ANY_SCORER}"` to take any'
+        )
+    if told:
+        raise DocumentError("\n".join(told))
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """A digest of all that a recipe says, however it was written down."""
+    return hashlib.sha256(json.dumps(recipe.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:
+    clips = corpus.table("clips", columns=sorted(columns_read(recipe)))
+    return decide(recipe, clips, corpus.table("sources"), corpus.read("gaps"), on=on or _today(), without=without)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
