@@ -1,0 +1,111 @@
+"""The held-out set: which footage no arm trains on, which of it is evaluated, and what each recipe would keep of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.decide import Decision, decide
+from curate.split import held_out_clusters
+from pipelines.arms import Entrant
+from pipelines.contaminate import rank
+from schemas.document import DocumentError
+from schemas.experiment import HeldOut
+from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What planning reads of a corpus: tables of schemas CLIPS, SOURCES and GAPS, and the day on which rights must hold."""
+
+    clips: pa.Table
+    sources: pa.Table
+    gaps: pa.Table
+    on: date
+
+    def decide(self, recipe: Recipe, without: frozenset[str] = frozenset()) -> Decision:
+        return decide(recipe, self.clips, self.sources, self.gaps, on=self.on, without=without)
+
+    def kept(self, recipe: Recipe, without: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """The clips a recipe keeps, in its order."""
+        return tuple(self.decide(recipe, without).selection["clip_id"].to_pylist())
+
+    def only(self, mask: pa.ChunkedArray) -> "Holdings":
+        return replace(self, clips=self.clips.filter(mask))
+
+    @property
+    def videos(self) -> "Holdings":
+        return self.only(pc.equal(self.clips["media_type"], "video"))
+
+    @property
+    def cluster_of(self) -> dict[str, str]:
+        """Each clip's cluster of duplicates; a clip never compared is its own."""
+        return {clip: cluster or clip for clip, cluster in zip(self.clips["clip_id"].to_pylist(), self.clips["duplicate_cluster"].to_pylist())}
+
+
+@dataclass(frozen=True)
+class HeldOutSet:
+    """What no arm trains on.
+
+    Attributes:
+        clusters: clusters of duplicates set aside.
+        clips: the clips evaluated, one of each cluster, at most as many as asked for.
+        views: for each arm, those of them that its recipe would keep.
+        composition: how many of them come from each source, largest first.
+    """
+
+    clusters: frozenset[str]
+    clips: tuple[str, ...]
+    views: dict[str, frozenset[str]]
+    composition: tuple[tuple[str, int], ...]
+
+
+def hold_out(wanted: HeldOut, holdings: Holdings, arms: Sequence[Entrant]) -> HeldOutSet:
+    """Set whole clusters aside, and choose one clip of each to evaluate, whatever its quality.
+
+    Raises:
+        DocumentError: nothing can be held out, or an arm asks for what a recipe holds out.
+    """
+    clusters = _by_share(wanted, holdings) if wanted.recipe is None else _by_recipe(read_recipe(wanted.recipe), holdings, arms)
+    others = frozenset(holdings.cluster_of.values()) - clusters
+    allowed = holdings.videos.kept(Recipe(name="held-out"), others)
+    clips = tuple(sorted(sorted(allowed, key=lambda clip: rank(clip, wanted.seed))[: wanted.clips]))
+    if not clips:
+        raise DocumentError("held_out: none of the clips set aside may be used today; check their rights, or hold out another share")
+    evaluated = holdings.only(pc.is_in(holdings.clips["clip_id"], pa.array(clips)))
+    views = {arm.name: frozenset(evaluated.kept(_rules_only(arm.recipe))) for arm in arms if not arm.control}
+    names = dict(zip(holdings.sources["source_id"].to_pylist(), holdings.sources["uri"].to_pylist()))
+    composition = Counter((names[source] or source).rsplit("/", 1)[-1] for source in evaluated.clips["source_id"].to_pylist())
+    return HeldOutSet(clusters, clips, views, tuple(composition.most_common()))
+
+
+def _by_share(wanted: HeldOut, holdings: Holdings) -> frozenset[str]:
+    videos = holdings.videos.clips
+    clusters = held_out_clusters(videos, wanted.share, wanted.seed)
+    if not clusters:
+        raise DocumentError(f"held_out: the corpus has {videos.num_rows} video clips, too few to set any aside; add footage, or measure what was added")
+    return clusters
+
+
+def _by_recipe(recipe: Recipe, holdings: Holdings, arms: Sequence[Entrant]) -> frozenset[str]:
+    """The clusters of what a recipe keeps. An arm that asks for any of them is refused: its author may believe that it trains on them."""
+    cluster_of = holdings.cluster_of
+    clusters = frozenset(cluster_of[clip] for clip in holdings.videos.kept(recipe))
+    if not clusters:
+        raise DocumentError(f"held_out: recipe `{recipe.name}` keeps no clip of this corpus; loosen it, or use share instead")
+    for arm in arms:
+        shared = {cluster_of[clip] for clip in holdings.kept(arm.recipe)} & clusters
+        if shared:
+            raise DocumentError(
+                f"arm `{arm.name}`: its recipe `{arm.recipe.name}` keeps clips of {len(shared)} clusters that `{recipe.name}` holds out, such as "
+                f"{min(shared)}; change one of the two recipes so that they share none, or hold out a share instead"
+            )
+    return clusters
+
+
+def _rules_only(recipe: Recipe) -> Recipe:
+    """The recipe's judgement of single clips, without what it draws from a whole corpus."""
+    return recipe.model_copy(update={"duplicates": Duplicates(keep="all"), "caps": Caps(), "quotas": None, "sample": Sampling()})
