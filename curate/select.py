@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.corpus import Corpus, CorpusError
@@ -21,7 +22,7 @@ class Selection:
     """What a recipe kept.
 
     Attributes:
-        name: under which `selections/NAME`, `ledger/NAME` and `funnels/NAME` were written.
+        name: under which `selections/NAME`, `recipes/NAME`, `ledger/NAME` and `funnels/NAME` were written.
         clips: clips kept, images included.
         hours: hours kept.
         funnel: what each rule rejected, alone and in order.
@@ -65,6 +66,7 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
     name = name or recipe.name
     corpus.replace(f"selections/{name}", decision.selection)
     corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
+    corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
     corpus.replace(f"ledger/{name}", decision.ledger)
     return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
 
