@@ -1,10 +1,9 @@
 """Select: a recipe over the whole corpus; writes which clips it keeps, its ledger and its funnel. Touches no video."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -110,9 +109,22 @@ def check_scorers(recipe: Recipe, makers: Mapping[str, str]) -> None:
         raise DocumentError("\n".join(told))
 
 
-def recipe_digest(recipe: Recipe) -> str:
-    """A digest of all that a recipe says, however it was written down."""
-    return hashlib.sha256(json.dumps(recipe.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+def selected_by(corpus: Corpus, recipe: Recipe, name: str) -> None:
+    """Make sure that a selection is this recipe's; how clips are encoded and described does not matter.
+
+    Raises:
+        CorpusError: nothing was selected under that name, or by a recipe that decides otherwise.
+    """
+    again = f"run `clipmill select --recipe {recipe.name}` first"
+    if f"selections/{name}" not in corpus.names("selections/"):
+        raise CorpusError(f"{corpus.url}: nothing was selected as `{name}` yet; {again}")
+    made = Recipe.model_validate_json(corpus.read(f"recipes/{name}")["recipe"][0].as_py())
+    if _deciding(made) != _deciding(recipe):
+        raise CorpusError(f"{corpus.url}: the selection `{name}` was made by another recipe, or another version of it; {again}")
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude={"name", "description", "extends", "drop", "encoding"})
 
 
 def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:

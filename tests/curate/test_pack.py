@@ -1,0 +1,286 @@
+"""Packing: shards that any reader opens, that are the same bytes again, and that say what they hold."""
+
+import hashlib
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.corpus import CorpusError, open_corpus
+from curate.manifest import read_manifest
+from curate.pack import pack
+from curate.select import explain, select
+from curate.video import decode
+from curate.views import RELATIONS
+from schemas.clip import clip_id
+from schemas.recipe import Recipe
+from schemas.sample import decode as decode_sample
+from schemas.table import table_of
+
+HOSTILE = "| <script>alert(1)</script> ](http://x) \n# heading \x1b[31m ../../etc/passwd '\"; DROP"
+SOURCES = {
+    "sa": {"title": "A test pattern", "license": "CC-BY-4.0", "rights_holder": "Someone", "attribution": "Someone, CC BY 4.0", "rights_uses": ["train"]},
+    "sb": {"title": HOSTILE, "license": "unstated", "tags": [HOSTILE]},
+}
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory):
+    """Two films of 48 frames and an image, made here."""
+    folder = tmp_path_factory.mktemp("footage")
+    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i"]
+    subprocess.run([*ffmpeg, "testsrc=size=320x180:rate=24:duration=2", "-pix_fmt", "yuv420p", str(folder / "sa.mp4")], check=True)
+    subprocess.run([*ffmpeg, "mandelbrot=size=180x320:rate=24", "-frames:v", "48", "-pix_fmt", "yuv420p", str(folder / "sb.mp4")], check=True)
+    subprocess.run([*ffmpeg, "testsrc2=size=200x100", "-frames:v", "1", str(folder / "sc.png")], check=True)
+    return folder
+
+
+def make_corpus(folder: Path, footage: Path):
+    """A measured corpus of that footage: two clips of each film and one image."""
+    corpus = open_corpus(str(folder), create=True)
+    base = {"status": "ok", "codec": "h264", "fps": 24.0}
+    videos = [
+        {**base, "source_id": name, "media_type": "video", "uri": str(footage / f"{name}.mp4"), "container_duration_s": 2.0, **told}
+        for name, told in SOURCES.items()
+    ]
+    image = {**base, "source_id": "sc", "media_type": "image", "uri": str(footage / "sc.png"), "container_duration_s": 0.0, "license": "CC0-1.0"}
+    corpus.append("added", table_of([*videos, image], RELATIONS["added"]), "added")
+    sizes = {"sa": (320, 180), "sb": (180, 320)}
+    spans = [
+        {"clip_id": clip_id(name, start, start + 24), "source_id": name, "media_type": "video", "shot_index": 0, "start_s": start / 24, "end_s": start / 24 + 1,
+         "start_frame": start, "end_frame": start + 24, "num_frames": 24, "fps": 24.0, "width": sizes[name][0], "height": sizes[name][1], "motion": 1.0 + start}
+        for name in sizes for start in (0, 24)
+    ]  # fmt: skip
+    still = {"clip_id": clip_id("sc", 0, 1), "source_id": "sc", "media_type": "image", "start_s": 0.0, "end_s": 0.0}
+    still |= {"start_frame": 0, "end_frame": 1, "num_frames": 1, "width": 200, "height": 100, "motion": 0.5}
+    corpus.append("spans", table_of([*spans, still], RELATIONS["spans"]), "spans")
+    read = [
+        {"source_id": name, "duration_s": seconds, "frames": frames, "status": "ok"}
+        for name, seconds, frames in (("sa", 2.0, 48), ("sb", 2.0, 48), ("sc", 0.0, 1))
+    ]
+    corpus.append("readings", table_of(read, RELATIONS["readings"]), "readings")
+    captions = [{"clip_id": row["clip_id"], "captioner": "metadata@1", "text": f"caption {HOSTILE}", "start_s": 0.0, "end_s": 1.0} for row in spans]
+    corpus.append("captions", table_of(captions, RELATIONS["captions"]), "captions")
+    return corpus
+
+
+@pytest.fixture
+def corpus(tmp_path, footage):
+    return make_corpus(tmp_path / "corpus", footage)
+
+
+def recipe(**more):
+    return Recipe(name="r", **more)
+
+
+def packed(corpus, asked, **more):
+    select(corpus, asked)
+    return pack(corpus, asked, **more)
+
+
+def bytes_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+
+
+def samples_in(folder):
+    import webdataset
+
+    found = []
+    for shard in sorted(Path(folder).glob("*.tar")):
+        found += [decode_sample(sample) for sample in webdataset.WebDataset(str(shard), shardshuffle=False, empty_check=False)]
+    return found
+
+
+def test_a_sample_holds_the_clip_its_caption_and_its_rights(corpus, tmp_path):
+    report = packed(corpus, recipe())
+    samples = {sample.key: sample for sample in samples_in(report.folder)}
+    assert len(samples) == report.clips == 5 and report.hours == pytest.approx(4 / 3600)
+    sample = samples["sa-00000024-00000048"]
+    assert sample.facts["rights_holder"] == "Someone" and sample.facts["rights_uses"] == ["train"] and sample.facts["source"]["title"] == "A test pattern"
+    assert (sample.facts["start_frame"], sample.facts["motion"], sample.facts["bucket"]) == (24, 25.0, "16x9-144p-16f")
+    assert sample.caption.startswith("caption ") and sample.facts["captions"][0]["captioner"] == "metadata@1"
+    assert sample.facts["encoded"] == {"frames": 24, "width": 320, "height": 180, "fps": 24.0, "duration_s": 1.0}
+    (tmp_path / "clip.mp4").write_bytes(sample.video)
+    cut = np.concatenate([chunk.pictures for chunk in decode(str(tmp_path / "clip.mp4"))])
+    original = np.concatenate([chunk.pictures for chunk in decode(str(Path(corpus.table("sources")["uri"][0].as_py())), start_frame=24, end_frame=48)])
+    assert cut.shape == original.shape and np.abs(cut.astype(int) - original).mean() < 3
+
+
+def test_nothing_tells_where_or_when_it_was_packed(corpus, tmp_path):
+    report = packed(corpus, recipe())
+    for name, data in bytes_of(report.folder).items():
+        assert str(tmp_path).encode() not in data, name
+    with tarfile.open(Path(report.folder) / report.shards[0]) as tar:
+        assert {(member.mtime, member.uid, member.gid, member.uname) for member in tar} == {(0, 0, 0, "clipmill")}
+
+
+def test_the_same_corpus_and_recipe_give_the_same_bytes(tmp_path, footage):
+    one, other = (packed(make_corpus(tmp_path / name, footage), recipe()) for name in ("one", "other"))
+    assert bytes_of(one.folder) == bytes_of(other.folder)
+
+
+def test_the_seed_gives_the_order(corpus):
+    keys = [[sample.key for sample in samples_in(packed(corpus, Recipe(name=f"r{seed}", seed=seed)).folder)] for seed in (1, 2)]
+    assert sorted(keys[0]) == sorted(keys[1]) and keys[0] != keys[1]
+
+
+def test_a_finished_pack_is_not_done_again(corpus):
+    first = packed(corpus, recipe())
+    times = {path: path.stat().st_mtime_ns for path in Path(first.folder).iterdir()}
+    again = packed(corpus, recipe())
+    assert first.fresh and not again.fresh and again.shards == first.shards
+    assert times == {path: path.stat().st_mtime_ns for path in Path(first.folder).iterdir()}
+
+
+def test_a_lost_shard_is_made_again(corpus):
+    first = packed(corpus, recipe())
+    before = bytes_of(first.folder)
+    (Path(first.folder) / first.shards[0]).unlink()
+    assert packed(corpus, recipe()).fresh and bytes_of(first.folder) == before
+
+
+def test_an_interrupted_pack_encodes_only_what_is_missing(corpus):
+    from curate.engine import run_here
+
+    encoded = []
+
+    def stops_after_two(rows, stages):
+        for made in run_here(rows, stages):
+            if "problem" in made.column_names:
+                encoded.extend(made["clip_id"].to_pylist())
+                if len(encoded) >= 2:
+                    raise KeyboardInterrupt
+            yield made
+
+    with pytest.raises(KeyboardInterrupt):
+        packed(corpus, recipe(), run=stops_after_two)
+    before, counted = set(encoded), []
+
+    def counting(rows, stages):
+        for made in run_here(rows, stages):
+            counted.extend(made["clip_id"].to_pylist() if "problem" in made.column_names else [])
+            yield made
+
+    report = packed(corpus, recipe(), run=counting)
+    assert before and not before & set(counted) and report.clips == 5
+    assert not (Path(report.folder) / "pieces").exists()
+
+
+def test_shards_are_divided_by_bytes_and_the_manifest_and_index_agree(corpus):
+    report = packed(corpus, recipe(encoding={"shard_mb": 0.00001}))
+    manifest = read_manifest(corpus.filesystem, report.folder)
+    assert len(report.shards) == 5
+    index = pq.read_table(Path(report.folder) / "index.parquet").to_pylist()
+    for shard in manifest["shards"]:
+        data = (Path(report.folder) / shard["shard"]).read_bytes()
+        assert len(data) == shard["bytes"] and hashlib.sha256(data).hexdigest() == shard["sha256"]
+        members = [row for row in index if row["shard"] == shard["shard"]]
+        assert {row["clip_id"] for row in members} == set(shard["clips"])
+        facts = next(row for row in members if row["suffix"] == "json")
+        assert json.loads(data[facts["offset"] : facts["offset"] + facts["bytes"]])["clip_id"] == shard["clips"][0]
+
+
+def test_images_lie_in_shards_of_their_own_and_buckets_when_asked(corpus):
+    report = packed(corpus, recipe(encoding={"buckets": True}))
+    shards = read_manifest(corpus.filesystem, report.folder)["shards"]
+    assert [(shard["kind"], shard["bucket"], len(shard["clips"])) for shard in shards] == [
+        ("video", "16x9-144p-16f", 2),
+        ("video", "9x16-144p-16f", 2),
+        ("image", "16x9-0p-1f", 1),
+    ]
+    image = next(sample for sample in samples_in(report.folder) if sample.image)
+    assert image.image[:2] == b"\xff\xd8" and image.facts["encoded"]["width"] == 200
+
+
+def test_a_size_and_rate_are_what_the_recipe_asks(corpus):
+    report = packed(corpus, recipe(encoding={"height": 90, "fps": 12}, keep={"num_frames": {"min": 2}}))
+    told = {sample.key.split("-")[0]: sample.facts["encoded"] for sample in samples_in(report.folder)}
+    assert told["sa"] == {"frames": 12, "width": 160, "height": 90, "fps": 12.0, "duration_s": 1.0} and told["sb"]["height"] == 160
+
+
+def test_a_clip_that_cannot_be_cut_fails_alone_and_its_seconds_are_told(corpus, footage, tmp_path):
+    missing = {"source_id": "sd", "media_type": "video", "uri": str(tmp_path / "gone.mp4"), "status": "ok", "container_duration_s": 1.0, "license": "CC0-1.0"}
+    corpus.append("added", table_of([missing], RELATIONS["added"]), "more")
+    span = {
+        "clip_id": clip_id("sd", 0, 24),
+        "source_id": "sd",
+        "media_type": "video",
+        "start_s": 0.0,
+        "end_s": 1.0,
+        "start_frame": 0,
+        "end_frame": 24,
+        "num_frames": 24,
+    }
+    corpus.append("spans", table_of([{**span, "width": 320, "height": 180}], RELATIONS["spans"]), "more")
+    corpus.append("readings", table_of([{"source_id": "sd", "duration_s": 1.0, "frames": 24, "status": "ok"}], RELATIONS["readings"]), "more")
+    report = packed(corpus, recipe())
+    assert report.clips == 5 and [clip for clip, _ in report.failed] == ["sd-00000000-00000024"]
+    row = next(row for row in corpus.table("ledger").to_pylist() if row["source_id"] == "sd")
+    assert (row["outcome"], row["rule"]) == ("failed", "pack") and row["detail"]
+
+
+def test_the_card_warns_of_unstated_rights_and_keeps_hostile_words_words(corpus):
+    import yaml
+
+    report = packed(corpus, recipe())
+    text = (Path(report.folder) / "README.md").read_text()
+    front = yaml.safe_load(text.split("---")[1])
+    assert "Warning: rights unstated" in text and "<script>" not in text
+    assert front["license"] == ["cc-by-4.0", "cc0-1.0", "other"] and front["license_name"] == "unstated"
+    assert [config["config_name"] for config in front["configs"]] == ["video", "image"]
+    attributions = (Path(report.folder) / "ATTRIBUTION").read_text().splitlines()
+    assert "Someone, CC BY 4.0" in attributions and len(attributions) == 3
+    stated = packed(corpus, Recipe(name="stated", rights={"stated": True}))
+    assert "Warning" not in (Path(stated.folder) / "README.md").read_text()
+
+
+def test_the_croissant_description_is_valid_and_reads_the_clips(corpus, tmp_path, monkeypatch):
+    import mlcroissant
+    from etils import epath
+
+    # It extracts tars into one folder for all datasets, by file name alone.
+    monkeypatch.setattr("mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH", epath.Path(tmp_path / "extracted"))
+    report = packed(corpus, recipe())
+    dataset = mlcroissant.Dataset(str(Path(report.folder) / "croissant.json"))
+    assert not dataset.metadata.issues.errors
+    captions = list(dataset.records("video-txt-records"))
+    assert len(captions) == 4 and {record["video-txt-records/clip_id"] for record in captions} == {
+        clip_id(name, at, at + 24).encode() for name in SOURCES for at in (0, 24)
+    }
+    assert len(list(dataset.records("index"))) == 15
+
+
+def test_a_selection_by_another_recipe_is_not_packed(corpus):
+    with pytest.raises(CorpusError, match="nothing was selected as `r`"):
+        pack(corpus, recipe())
+    select(corpus, recipe())
+    with pytest.raises(CorpusError, match="made by another recipe"):
+        pack(corpus, recipe(keep={"motion": {"min": 1}}))
+
+
+def test_an_empty_selection_makes_a_set_without_shards(corpus):
+    report = packed(corpus, recipe(keep={"motion": {"min": 1000}}))
+    assert report.clips == 0 and report.shards == () and "croissant.json" in bytes_of(report.folder)
+
+
+def test_every_rule_of_a_clip_is_explained(corpus):
+    asked = recipe(keep={"motion": {"min": 2}, "aesthetic": {"min": 1}})
+    told = {verdict.rule: (verdict.passes, verdict.detail) for verdict in explain(corpus, asked, "sa-00000000-00000024")}
+    assert told["rights"] == (True, None) and told["motion"] == (False, "motion 1 < 2")
+    assert told["aesthetic"] == (False, "aesthetic is null: not measured") and told["duplicates"] == (None, None)
+    with pytest.raises(CorpusError, match="there is no clip"):
+        explain(corpus, asked, "sz-0-1")
+
+
+def test_the_ledger_of_a_corpus_adds_up(corpus):
+    select(corpus, recipe(keep={"motion": {"min": 2}}))
+    ledger = corpus.table("ledger").to_pylist()
+    for source in corpus.table("sources").to_pylist():
+        assert sum(row["end_s"] - row["start_s"] for row in ledger if row["source_id"] == source["source_id"]) == pytest.approx(source["duration_s"])
+    assert isinstance(corpus.read("funnels/r"), pa.Table)
