@@ -29,3 +29,27 @@ def shared() -> Path:
 def shared_media(shared: Path) -> Path:
     """The truth-labelled footage."""
     return shared / "media"
+
+
+@pytest.fixture(scope="session")
+def made_footage(tmp_path_factory) -> Path:
+    """A folder of small generated films: two shots with a cut, one moving shot, a still picture held, and a file that is no video."""
+    import ffmpeg
+    import imageio_ffmpeg
+
+    folder = tmp_path_factory.mktemp("footage")
+    size, rate = "320x180", 24
+
+    def generated(name: str, seconds: float):
+        return ffmpeg.input(f"{name}=size={size}:rate={rate}", f="lavfi", t=seconds)
+
+    films = {
+        "two shots.mp4": ffmpeg.concat(generated("testsrc2", 1.5), generated("mandelbrot", 1.5)),
+        "moving.mp4": generated("mandelbrot", 2),
+        "still.mp4": ffmpeg.input(f"color=c=gray:size={size}:rate={rate}", f="lavfi", t=1.5),
+    }
+    for name, stream in films.items():
+        made = ffmpeg.output(stream, str(folder / name), vcodec="libx264", crf=20, preset="ultrafast", pix_fmt="yuv420p", threads=1, loglevel="error")
+        made.run(cmd=imageio_ffmpeg.get_ffmpeg_exe())
+    (folder / "broken.mp4").write_bytes(b"this is no video")
+    return folder
