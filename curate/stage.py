@@ -45,6 +45,10 @@ class Stage(ABC):
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         """Same, more or fewer rows; yields, so that a long film stays flat in memory."""
 
+    def lost(self, rows: pa.Table, reason: str) -> Iterator[pa.Table]:
+        """What to hand on for rows that took their worker down at every attempt. Only isolated stages are asked; this one stops the run."""
+        raise RuntimeError(f"{type(self).__name__}: {rows.to_pylist()}: {reason}")
+
 
 class Worker:
     """A private copy of a stage, set up once, that checks what the stage promised. Both engines run it."""

@@ -1,0 +1,228 @@
+"""ReadVideos: one decoding pass over a source yields its shots, its clips with every dense measure, and their proxies."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import pyarrow as pa
+
+from curate.corpus import open_corpus
+from curate.divide import Divider, Division, Lengths
+from curate.observers import OBSERVERS
+from curate.observers.base import Frames, Observer, Span, Unknown
+from curate.observers.overlay import Overlay
+from curate.observers.pictures import Pictures
+from curate.proxies import Proxies
+from curate.shots import DETECTORS
+from curate.stage import Resources, Stage
+from curate.video import Decoding, MediaError, Sampling, decode, probe
+from curate.views import READINGS, SPANS
+from schemas.clip import GAPS, SHOTS, clip_id
+from schemas.source import STATUS_FAILED, STATUS_OK
+from schemas.table import table_of
+
+DENSE_SIDE = 256
+TRUNCATED_S, TRUNCATED_SHARE = 0.5, 0.02
+"""What a container promises beyond these, and does not hold, is a loss; less is rounding."""
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """How a source is turned into clips.
+
+    Attributes:
+        detector: which shot detector, a key of `curate.shots.DETECTORS`.
+        lengths: how long clips may be.
+        pictures: proxies per clip.
+        picture_side: their longer side, in pixels; at most the samples' 640.
+        picture_quality: of JPEG, 0-100.
+    """
+
+    detector: str = "adaptive"
+    lengths: Lengths = field(default_factory=Lengths)
+    pictures: int = 4
+    picture_side: int = 512
+    picture_quality: int = 82
+
+
+class ReadVideos(Stage):
+    """Reads sources and commits what it found of each under its id; hands on the ids of the clips.
+
+    A source that cannot be read is committed as failed, with the reason; it never raises for one.
+    """
+
+    reads: ClassVar = frozenset({"source_id", "uri", "media_type"})
+    writes: ClassVar = frozenset({"clip_id", "source_id"})
+    resources: ClassVar = Resources(cpus=1.0, memory_gb=1.5, isolated=True)
+    batch_rows = 1
+
+    def __init__(self, corpus_url: str, splitter: Splitter | None = None) -> None:
+        self.corpus_url, self.splitter = corpus_url, splitter or Splitter()
+
+    def process(self, rows: pa.Table) -> Iterator[pa.Table]:
+        corpus = open_corpus(self.corpus_url)
+        for row in rows.select(["source_id", "uri", "media_type"]).to_pylist():
+            with tempfile.TemporaryDirectory(prefix="clipmill-read-") as folder:
+                tables = read_source(row["source_id"], row["uri"], row["media_type"], self.splitter, Path(folder))
+                corpus.commit(row["source_id"], tables)
+                yield tables["spans"].select(["clip_id", "source_id"])
+
+
+def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, folder: Path) -> dict[str, pa.Table]:
+    """The relations of one source: shots, spans, gaps, proxies (on disk, in `folder`) and its reading."""
+    reading = Reading(source_id, media_type, splitter, folder)
+    try:
+        with local_copy(uri, folder) as path:
+            reading.run(path)
+    except (MediaError, OSError) as error:
+        return Reading(source_id, media_type, splitter, folder).failed(str(error))
+    return reading.tables()
+
+
+@contextmanager
+def local_copy(uri: str, folder: Path) -> Iterator[str]:
+    """A local path for a location; what is remote is fetched by this process, since the decoder has no network and no credentials."""
+    if "://" not in uri:
+        yield uri
+        return
+    filesystem, remote = fsspec.core.url_to_fs(uri)
+    if "file" in (filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)):
+        yield remote
+        return
+    local = folder / "source"
+    filesystem.get_file(remote, str(local))
+    try:
+        yield str(local)
+    finally:
+        os.unlink(local)
+
+
+class Reading:
+    """The one pass over one source."""
+
+    def __init__(self, source_id: str, media_type: str, splitter: Splitter, folder: Path) -> None:
+        self._source_id, self._media_type, self._splitter = source_id, media_type, splitter
+        self._detector = DETECTORS[splitter.detector]()
+        self._divider = Divider(splitter.lengths if media_type == "video" else Lengths(minimum_frames=1))
+        self._pictures = Pictures(splitter.pictures, splitter.picture_side, splitter.picture_quality)
+        self._observers: list[Observer] = [*(make() for make in OBSERVERS), self._pictures]
+        self._proxies = Proxies(source_id, folder / "proxies.arrow")
+        self._shots: list[dict[str, Any]] = []
+        self._spans: list[dict[str, Any]] = []
+        self._gaps: list[dict[str, Any]] = []
+        self._learnt = Decoding()
+        self._size = (0, 0)
+
+    def run(self, path: str) -> None:
+        """Decode the source and observe it.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        probed = probe(path)
+        self._size = (probed.width, probed.height)
+        sampling = Sampling(most_step=max(1, self._splitter.lengths.minimum_frames // 2))
+        for frames in decode(path, DENSE_SIDE, sampling=sampling, learnt=self._learnt):
+            self._observe(frames)
+        if not self._learnt.frames:
+            raise MediaError("no picture decodes")
+        self._settle(self._divider.advance(self._detector.finish(), 0))
+        self._settle(self._divider.finish(self._learnt.duration_s if self._media_type == "video" else 0.0))
+        self._learnt.warnings[:0] = probed.warnings
+        self._note_truncation()
+
+    def _observe(self, frames: Frames) -> None:
+        for observer in self._observers:
+            seen = frames.samples if observer.sampled else frames
+            if seen is not None and len(seen):
+                observer.observe(seen.at(observer.size))
+        self._divider.add_times(frames.times_s)
+        boundaries = self._detector.observe(frames.at(self._detector.size))
+        self._settle(self._divider.advance(boundaries, self._detector.frontier))
+
+    def _settle(self, division: Division) -> None:
+        for shot in division.shots:
+            self._shots.append({"source_id": self._source_id, "shot_index": shot.index, **_place(shot.span), "transition": shot.transition})
+        for clip in division.clips:
+            self._spans.append(self._close(clip.shot_index, clip.span))
+        for gap in division.gaps:
+            self._gaps.append(self._gap(gap.span.start_s, gap.span.end_s, "rejected", gap.rule, gap.detail))
+
+    def _close(self, shot_index: int, span: Span) -> dict[str, Any]:
+        name = clip_id(self._source_id, span.start_frame, span.end_frame)
+        values: dict[str, Any] = {}
+        for observer in self._observers:
+            values |= observer.close(span)
+            if isinstance(observer, Overlay):
+                self._proxies.add_maps(name, observer.windows)
+        self._proxies.add_pictures(name, self._pictures.chosen)
+        unmeasured = {column: value.reason for column, value in values.items() if isinstance(value, Unknown)}
+        return {
+            "clip_id": name,
+            "source_id": self._source_id,
+            "media_type": self._media_type,
+            "shot_index": shot_index,
+            **_place(span),
+            "num_frames": span.frames,
+            "fps": round(span.frames / span.duration_s, 4) if span.duration_s > 0 else None,
+            "width": self._size[0],
+            "height": self._size[1],
+            **{column: None if column in unmeasured else value for column, value in values.items()},
+            "unmeasured": list(unmeasured.items()),
+        }
+
+    def _gap(self, start_s: float, end_s: float, outcome: str, rule: str, detail: str) -> dict[str, Any]:
+        return {"source_id": self._source_id, "start_s": start_s, "end_s": end_s, "outcome": outcome, "rule": rule, "detail": detail}
+
+    def _note_truncation(self) -> None:
+        """A zero-length gap at the end for what the container promised and does not hold."""
+        learnt = self._learnt
+        lost_s = (learnt.claimed_s or 0.0) - learnt.duration_s
+        if self._media_type != "video" or lost_s <= max(TRUNCATED_S, TRUNCATED_SHARE * learnt.duration_s):
+            return
+        if 0 < learnt.promised_frames <= learnt.frames:
+            learnt.warnings.append(f"the container claims {learnt.claimed_s:g} s, yet all its {learnt.frames} frames last {learnt.duration_s:g} s")
+            return
+        detail = f"the container promises {learnt.claimed_s:g} s; {lost_s:g} s of it do not decode"
+        learnt.warnings.append(detail)
+        self._gaps.append(self._gap(learnt.duration_s, learnt.duration_s, "failed", "truncated", detail))
+
+    def tables(self) -> dict[str, pa.Table]:
+        """What was found, relation by relation."""
+        learnt = self._learnt
+        duration_s = learnt.duration_s if self._media_type == "video" else 0.0
+        reading = {
+            "source_id": self._source_id,
+            "frames": learnt.frames,
+            "variable_rate": learnt.variable_rate,
+            "interlaced": learnt.interlaced,
+            "hdr": learnt.hdr,
+            "keyframes": learnt.keyframes,
+            "duration_s": duration_s,
+            "width": self._size[0],
+            "height": self._size[1],
+            "fps": round(learnt.frames / duration_s, 4) if duration_s else None,
+            "status": STATUS_OK,
+            "warnings": learnt.warnings,
+        }
+        return {
+            "shots": table_of(self._shots, SHOTS),
+            "spans": table_of(self._spans, SPANS),
+            "gaps": table_of(self._gaps, GAPS),
+            "proxies": self._proxies.table(),
+            "readings": table_of([reading], READINGS),
+        }
+
+    def failed(self, reason: str) -> dict[str, pa.Table]:
+        """The relations of a source that cannot be read: a reading that says why."""
+        reading = {"source_id": self._source_id, "status": STATUS_FAILED, "rule": "decode", "reason": reason, "duration_s": 0.0}
+        return {**self.tables(), "readings": table_of([reading], READINGS)}
+
+
+def _place(span: Span) -> dict[str, Any]:
+    return {"start_frame": span.start_frame, "end_frame": span.end_frame, "start_s": span.start_s, "end_s": span.end_s}

@@ -1,0 +1,81 @@
+"""Timeline: rational presentation times turned into seconds from the first frame, always rising, whatever the container stamps."""
+
+from collections import deque
+from fractions import Fraction
+
+LONGEST_INTERVAL_S = 60
+MICROSECONDS = 6
+"""Decimals kept of a time; frames of any rate stay apart, and sums of spans stay exact to the nanosecond."""
+
+
+class Timeline:
+    """Follows the frames of one stream.
+
+    A missing stamp is one usual interval after its predecessor. A stamp that falls back by less than a second (damage) is squeezed in
+    just after its predecessor; one that leaps by more, or ahead by more than a minute (a wrapped clock, a lie), is placed one usual
+    interval later and what follows is shifted along. `jumps` counts both.
+
+    Args:
+        time_base: seconds per tick.
+        rate: nominal frames per second, for the usual interval before one is known.
+    """
+
+    def __init__(self, time_base: Fraction | None, rate: Fraction | None) -> None:
+        self._time_base = time_base or Fraction(1, 90_000)
+        self._usual = max(1, round(1 / (rate or 25) / self._time_base))
+        self._stamp: int | None = None
+        self._elapsed = 0
+        self._shortest, self._longest = 0, 0
+        self._duration = 0
+        self._recent: deque[float] = deque(maxlen=4096)
+        self.count = 0
+        self.jumps = 0
+
+    def add(self, stamp: int | None, duration: int | None) -> None:
+        """The next frame: its presentation stamp and its duration in ticks, where the container gives them."""
+        if self.count:
+            self._elapsed += self._step(stamp)
+        elif stamp is not None:
+            self._stamp = stamp
+        self._duration = duration or 0
+        self.count += 1
+        self._recent.append(self._seconds(self._elapsed))
+
+    def _step(self, stamp: int | None) -> int:
+        """Ticks from the predecessor; `_stamp` follows along in the container's own ticks."""
+        if stamp is None or self._stamp is None:
+            self._stamp = stamp if self._stamp is None else self._stamp + self._usual
+            return self._usual
+        step = stamp - self._stamp
+        falls_back = -1 < step * self._time_base <= 0
+        if falls_back or not 0 < step * self._time_base <= LONGEST_INTERVAL_S:
+            self.jumps += 1
+            step = max(1, self._usual // 4) if falls_back else self._usual
+            self._stamp = self._stamp + step if falls_back else stamp
+            return step
+        self._stamp = stamp
+        self._shortest = min(self._shortest or step, step)
+        self._longest = max(self._longest, step)
+        self._usual = step if self.count == 1 else self._usual
+        return step
+
+    def _seconds(self, ticks: int) -> float:
+        return round(float(ticks * self._time_base), MICROSECONDS)
+
+    @property
+    def end_s(self) -> float:
+        """When the last frame ends: by its own duration, else after a usual interval."""
+        longest = LONGEST_INTERVAL_S / self._time_base
+        lasts = self._duration if 0 < self._duration <= longest else self._usual
+        return self._seconds(self._elapsed + lasts) if self.count else 0.0
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether intervals differ by more than rounding (two ticks, or a tenth)."""
+        return self._longest - self._shortest > max(2, self._shortest // 10)
+
+    def times_from(self, start: int, frames: int) -> list[float]:
+        """Seconds at which `frames` frames from number `start` begin, and at which the last of them ends."""
+        offset = start - (self.count - len(self._recent))
+        times = [self._recent[offset + index] for index in range(frames + 1) if offset + index < len(self._recent)]
+        return times if len(times) > frames else [*times, self.end_s]
