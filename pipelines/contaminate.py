@@ -1,14 +1,10 @@
-"""Contaminate: known harms done to packed samples on purpose, so that an ablation can show that it would see them."""
+"""Contaminate: known harms done to clips on purpose, so that an ablation can show that it would see them."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-from schemas.experiment import Harm
-from schemas.sample import Sample
 
 MARK_BOX = (0.52, 0.68, 0.98, 0.96)
 """Where the watermark is laid, as shares of the frame: left, top, right, bottom. The loss in this region is what it moves."""
@@ -48,35 +44,34 @@ def frozen(frames: Frames) -> Frames:
 
 
 def low_resolution(frames: Frames) -> Frames:
-    """A quarter of the size and back: as if enlarged from a thumbnail."""
+    """An eighth of the size and back, as if enlarged from a thumbnail: a quarter of the size at which controls train."""
     _, height, width, _ = frames.shape
-    small = (max(1, width // 4), max(1, height // 4))
+    small = (max(1, width // 8), max(1, height // 8))
     pictures = [Image.fromarray(frame).resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.BILINEAR) for frame in frames]
     return np.stack([np.asarray(picture) for picture in pictures])
 
 
-HARMS_TO_PICTURES: dict[Harm, Callable[[Frames], Frames]] = {"watermark": watermark, "frozen": frozen, "low_resolution": low_resolution}
+HARMS_TO_PICTURES: dict[str, Callable[[Frames], Frames]] = {"watermark": watermark, "frozen": frozen, "low_resolution": low_resolution}
 
 
-def wrong_captions(samples: Sequence[Sample]) -> list[Sample]:
-    """Every sample with the caption of another whose caption differs; one that is like all others keeps its own."""
-    ranked = sorted(samples, key=lambda sample: rank(sample.key, 0))
-    wrong: dict[str, str] = {}
-    for place, sample in enumerate(ranked):
-        others = (ranked[(place + step) % len(ranked)].caption for step in range(1, len(ranked)))
-        wrong[sample.key] = next((caption for caption in others if caption != sample.caption), sample.caption)
-    return [replace(sample, caption=wrong[sample.key]) for sample in samples]
+def wrong_captions(captions: Mapping[str, str]) -> dict[str, str]:
+    """For each clip the caption of another whose caption differs; a clip that is like all others keeps its own."""
+    ranked = sorted(captions, key=lambda key: rank(key, 0))
+    wrong = {}
+    for place, key in enumerate(ranked):
+        others = (captions[ranked[(place + step) % len(ranked)]] for step in range(1, len(ranked)))
+        wrong[key] = next((caption for caption in others if caption != captions[key]), captions[key])
+    return wrong
 
 
-def duplicated(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Every sample with the picture and caption of one of a few donors, under its own key.
+def duplicates_of(keys: Sequence[str], seed: int) -> dict[str, str]:
+    """For each clip one of a few donors, whose copy it becomes where it is harmed.
 
-    The donors are the last by `rank`, which the smaller doses leave unharmed, so no dose changes them.
+    The donors are the last by `rank`, which every dose below all leaves unharmed.
     """
-    ranked = sorted(samples, key=lambda sample: rank(sample.key, seed))
+    ranked = sorted(keys, key=lambda key: rank(key, seed))
     donors = ranked[-max(1, round(len(ranked) * DONOR_SHARE)) :]
-    copied = {sample.key: donors[place % len(donors)] for place, sample in enumerate(ranked)}
-    return [replace(copied[sample.key], key=sample.key) for sample in samples]
+    return {key: donors[place % len(donors)] for place, key in enumerate(ranked)}
 
 
 def rank(key: str, seed: int) -> str:

@@ -1,13 +1,14 @@
 """The held-out set: which footage no arm trains on, which of it is evaluated, and what each recipe would keep of it."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.corpus import Corpus
 from curate.decide import Decision, decide
 from curate.split import held_out_clusters
 from pipelines.arms import Entrant
@@ -19,12 +20,35 @@ from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
 
 @dataclass(frozen=True)
 class Holdings:
-    """What planning reads of a corpus: tables of schemas CLIPS, SOURCES and GAPS, and the day on which rights must hold."""
+    """What planning reads of a corpus.
+
+    Attributes:
+        clips, sources, gaps: tables of schemas CLIPS, SOURCES and GAPS.
+        on: the day on which rights must hold.
+        captioned: captioner, without version, to the clips it wrote a usable caption for.
+    """
 
     clips: pa.Table
     sources: pa.Table
     gaps: pa.Table
     on: date
+    captioned: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, corpus: Corpus, on: date) -> "Holdings":
+        """What a corpus holds on a day."""
+        captioned: dict[str, set[str]] = {}
+        for row in corpus.table("captions", columns=["clip_id", "captioner", "problem"]).to_pylist():
+            if row["problem"] is None:
+                captioned.setdefault(row["captioner"].split("@")[0], set()).add(row["clip_id"])
+        tables = corpus.table("clips"), corpus.table("sources"), corpus.read("gaps")
+        return cls(*tables, on, {captioner: frozenset(clips) for captioner, clips in captioned.items()})
+
+    def long_enough(self, frames: int, fps: float | None) -> frozenset[str]:
+        """The videos that have so many frames once they are encoded at a rate (None keeps theirs)."""
+        rows = self.clips.select(["clip_id", "media_type", "num_frames", "fps"]).to_pylist()
+        kept = (row for row in rows if row["media_type"] == "video" and row["num_frames"])
+        return frozenset(row["clip_id"] for row in kept if int(row["num_frames"] * ((fps / row["fps"]) if fps and row["fps"] else 1)) >= frames)
 
     def decide(self, recipe: Recipe, without: frozenset[str] = frozenset()) -> Decision:
         return decide(recipe, self.clips, self.sources, self.gaps, on=self.on, without=without)
@@ -63,8 +87,8 @@ class HeldOutSet:
     composition: tuple[tuple[str, int], ...]
 
 
-def hold_out(wanted: HeldOut, holdings: Holdings, arms: Sequence[Entrant]) -> HeldOutSet:
-    """Set whole clusters aside, and choose one clip of each to evaluate, whatever its quality.
+def hold_out(wanted: HeldOut, holdings: Holdings, arms: Sequence[Entrant], usable: frozenset[str]) -> HeldOutSet:
+    """Set whole clusters aside, and choose one clip of each to evaluate, whatever its quality, among those that are `usable`.
 
     Raises:
         DocumentError: nothing can be held out, or an arm asks for what a recipe holds out.
@@ -72,9 +96,9 @@ def hold_out(wanted: HeldOut, holdings: Holdings, arms: Sequence[Entrant]) -> He
     clusters = _by_share(wanted, holdings) if wanted.recipe is None else _by_recipe(read_recipe(wanted.recipe), holdings, arms)
     others = frozenset(holdings.cluster_of.values()) - clusters
     allowed = holdings.videos.kept(Recipe(name="held-out"), others)
-    clips = tuple(sorted(sorted(allowed, key=lambda clip: rank(clip, wanted.seed))[: wanted.clips]))
+    clips = tuple(sorted(sorted(usable.intersection(allowed), key=lambda clip: rank(clip, wanted.seed))[: wanted.clips]))
     if not clips:
-        raise DocumentError("held_out: none of the clips set aside may be used today; check their rights, or hold out another share")
+        raise DocumentError("held_out: none of the clips set aside is long enough and may be used today; hold out another share, or check their rights")
     evaluated = holdings.only(pc.is_in(holdings.clips["clip_id"], pa.array(clips)))
     views = {arm.name: frozenset(evaluated.kept(_rules_only(arm.recipe))) for arm in arms if not arm.control}
     names = dict(zip(holdings.sources["source_id"].to_pylist(), holdings.sources["uri"].to_pylist()))

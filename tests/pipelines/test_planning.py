@@ -1,13 +1,15 @@
 """A plan says what each arm keeps and trains on, keeps held-out clusters apart, and refuses what cannot be an answer before any work."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.ablation_plan import Plan, make_plan, overlap
+from pipelines.ablation_plan import Plan, overlap
 from pipelines.held_out import Holdings
+from pipelines.planning import make_plan
 from schemas.clip import CLIPS, GAPS, clip_id
 from schemas.document import DocumentError
 from schemas.experiment import Ablation
@@ -121,6 +123,23 @@ def test_footage_held_out_by_a_recipe_is_evaluated(recipes: dict[str, str], tmp_
     told = experiment(recipes, arms=arms, questions=[{"arm": "again", "against": "moving"}], held_out={"recipe": str(tmp_path / "still.toml"), "clips": 12})
     plan = make_plan(told, holdings())
     assert len(plan.held_out.clips) == 12 and all(int(name.split("-")[1]) <= 100 for name in plan.held_out.clips)
+
+
+def test_clips_too_short_for_the_phases_are_not_counted(recipes: dict[str, str]):
+    rows = [clip(name, number, num_frames=25 if number % 2 else 8) for name in FOOTAGE for number in range(10)]
+    plan = make_plan(experiment(recipes), holdings(rows))
+    assert all(int(name.split("-")[1]) // 25 % 2 for arm in plan.arms for name in arm.kept)
+    assert all(int(name.split("-")[1]) // 25 % 2 for name in plan.held_out.clips)
+    with pytest.raises(DocumentError, match="none of the clips set aside is long enough"):
+        make_plan(experiment(recipes, phases=[{**PHASE, "frames": 64}]), holdings(rows))
+
+
+def test_captions_that_nobody_wrote_are_refused_naming_who_wrote_some(recipes: dict[str, str]):
+    arms = [{"name": "all", "recipe": recipes["all"]}, {"name": "moving", "recipe": recipes["moving"], "captions": "vlm"}]
+    written = replace(holdings(), captioned={"describe": frozenset(holdings().clips["clip_id"].to_pylist())})
+    with pytest.raises(DocumentError, match=r"`vlm` wrote no usable caption for \d+ of its \d+ clips.*captions there are by: describe"):
+        make_plan(experiment(recipes, arms=arms), written)
+    make_plan(experiment(recipes, arms=[arms[0], {**arms[1], "captions": "describe"}]), written)
 
 
 def test_a_corpus_of_one_clip_cannot_be_split(recipes: dict[str, str]):
