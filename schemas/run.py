@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from schemas.document import Document
 
 Task = Literal["autoencode", "text_to_video", "interpolate", "upscale"]
+Prediction = Literal["epsilon", "v", "flow", "sample", "residual"]
+NoiseSchedule = Literal["lavie", "stable-diffusion", "shifted-cosine", "zero-terminal-snr"]
 
 
 class Phase(Document):
@@ -15,22 +17,50 @@ class Phase(Document):
     task: Task
     steps: int = Field(gt=0)
     batch: int = Field(default=4, gt=0, description="clips per step over all workers")
-    frames: int = Field(default=16, gt=0, description="frames per clip")
-    height: int = Field(default=32, gt=0, description="pixels")
-    width: int = Field(default=32, gt=0, description="pixels")
+    accumulate: int = Field(default=1, gt=0, description="parts a step's batch is computed in, to save memory")
+    frames: int = Field(default=16, gt=0, description="frames per clip; for `interpolate` those it produces, one more than a multiple of `scale`")
+    height: int = Field(default=32, gt=0, description="pixels; for `upscale` those it produces")
+    width: int = Field(default=32, gt=0, description="pixels; for `upscale` those it produces")
     images: int = Field(default=0, ge=0, description="images joined to each clip (LaVie's M)")
     image_weight: float = Field(default=1.0, ge=0, description="alpha in L_video + alpha * L_image")
     stride: tuple[int, int] = Field(default=(1, 1), description="smallest and largest step between frames of a clip")
+    crop: Literal["random", "centre"] = Field(default="random", description="which part of a clip of another shape is seen")
+    init: str | None = Field(default=None, description="first weights: as the run's `init`, or `base` for what this run's base phase learned")
     learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate_schedule: Literal["constant", "cosine", "linear"] = Field(default="constant", description="how the rate falls after its warm-up")
     warmup_steps: int = Field(default=20, ge=0)
-    prediction: Literal["epsilon", "v", "flow", "sample"] = "v"
-    noise_schedule: Literal["lavie", "stable-diffusion", "shifted-cosine", "zero-terminal-snr"] = "shifted-cosine"
+    optimizer: Literal["adamw", "adamw-fused", "adamw-8bit"] = "adamw"
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float | None = Field(default=1.0, gt=0, description="largest norm of the gradient; None does not clip")
+    prediction: Prediction = Field(default="v", description="`residual` is the clean latents' difference from the plain answer: blending, or bicubic")
+    noise_schedule: NoiseSchedule = "shifted-cosine"
+    timesteps: Literal["stratified", "uniform", "logit-normal"] = "stratified"
     min_snr_gamma: float | None = Field(default=None, gt=0)
+    condition_noise: int = Field(default=0, ge=0, lt=1000, description="for `interpolate`, the largest diffusion time of noise on its key frames")
+    noise_level: int = Field(default=350, ge=0, lt=1000, description="for `upscale`, the largest noise level of its low-resolution input")
+    degradations: bool = Field(default=False, description="for `upscale`, blur, noise and JPEG on the low-resolution input, besides downscaling")
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     trainable: Literal["all", "temporal"] = "all"
+    lora_rank: int = Field(default=0, ge=0, description="rank of low-rank updates of the spatial layers, all else frozen; 0 trains the weights themselves")
+    gradient_checkpointing: bool = False
     scale: int = Field(default=4, gt=1, description="for `interpolate` the frame-rate factor, for `upscale` the size factor")
     validate_every: int = Field(default=0, ge=0, description="steps between validations; 0 validates at the end only")
+    checkpoint_every: int = Field(default=100, gt=0, description="steps between checkpoints; a crash costs at most as many")
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "Phase":
+        if self.task == "interpolate" and self.frames % self.scale != 1:
+            raise ValueError(f"frames: interpolating by {self.scale} makes one more than a multiple of {self.scale} frames, such as 61; not {self.frames}")
+        if self.task == "upscale" and (self.height % self.scale or self.width % self.scale):
+            raise ValueError(f"height, width: {self.height}x{self.width} is not a multiple of the scale, {self.scale}")
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate: a batch of {self.batch} cannot be computed in {self.accumulate} equal parts")
+        if self.stride[0] < 1 or self.stride[1] < self.stride[0]:
+            raise ValueError(f"stride: give the smallest and the largest step between frames, such as [1, 4]; not {list(self.stride)}")
+        if self.prediction == "residual" and self.task not in ("interpolate", "upscale"):
+            raise ValueError("prediction: `residual` needs a plain answer to improve on, which only interpolate and upscale have")
+        return self
 
 
 class TrainingRun(Document):
@@ -44,7 +74,12 @@ class TrainingRun(Document):
     init: str = "scratch"
     latent: Literal["embedded", "stable-diffusion"] = "embedded"
     text: Literal["embedded", "clip"] = "embedded"
+    models: str | None = Field(default=None, description="folder with the published autoencoder and text encoder, where `latent` or `text` asks for them")
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = Field(default=False, description="compile the networks with torch.compile")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=2, gt=0, description="CPU threads; part of the run, since the last bits of a sum depend on it")
+    loader_workers: int = Field(default=0, ge=0, description="processes that decode ahead; 0 decodes in this one. The batches are the same")
     phases: tuple[Phase, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

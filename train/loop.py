@@ -1,0 +1,205 @@
+"""The training loop: one for all phases of the cascade, resumable at any step."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from schemas.run import Phase, TrainingRun
+from train import checkpoint
+from train.autoencoder import PatchAutoencoder
+from train.data import Batch, ClipReader, training_batches
+from train.draws import training_draws
+from train.encoders import LatentSpace, TextFeatures, open_latent_space
+from train.logbook import Logbook
+from train.metrics import mean_held_out_loss
+from train.optimization import WeightAverage, choose_trainable, learning_rate, make_optimizer
+from train.shards import Shards
+from train.tasks import TASKS, Encoders, Task
+from train.unet import VideoUNet
+from train.weights import initialise
+
+Listener = Callable[[str, float, float], None]
+LOG_EVERY = 10
+
+
+def quiet(what: str, done: float, total: float) -> None:
+    """A listener that says nothing."""
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Which of how many equal workers this is. Each computes its places of every batch; gradients are averaged over all.
+
+    Attributes:
+        rank, size: this worker's number, and how many there are.
+        wrap: makes a network whose gradients are averaged; None when alone.
+    """
+
+    rank: int = 0
+    size: int = 1
+    wrap: Callable[[nn.Module], nn.Module] | None = None
+
+    def places(self, batch: int) -> range:
+        """This worker's places of a batch."""
+        share = batch // self.size
+        return range(self.rank * share, (self.rank + 1) * share)
+
+
+def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, world: World | None = None) -> Path:
+    """Train every phase of a run, or what is left of them.
+
+    Args:
+        run: what to train.
+        folder: where everything goes; a run that was interrupted goes on from its last checkpoint, to the same weights bit for
+            bit on a CPU.
+        listener: hears (phase, steps done, steps in all).
+        world: this worker among others; alone by default.
+
+    Returns:
+        The folder of the cascade, for `Cascade.from_pretrained`.
+
+    Raises:
+        DocumentError: the folder holds another run, or shards or weights that the run names are missing.
+        Diverged: the loss became infinite or not a number.
+    """
+    folder, world = Path(folder), world or World()
+    shards = Shards(run.shards)
+    if world.rank == 0:
+        checkpoint.begin(folder, run, shards)
+    with threads(run.threads):
+        device = torch.device("cuda" if run.device == "auto" and torch.cuda.is_available() else "cpu" if run.device == "auto" else run.device)
+        encoders = Encoders(open_latent_space(run).to(device), TextFeatures(run.text, run.models, device))
+        for phase in run.phases:
+            task = TASKS[phase.task](phase, encoders)
+            part = folder / "cascade" / task.component
+            if not part.exists():
+                PhaseTraining(run, task, shards, folder, device, world).finish(part, listener)
+            if phase.task == "autoencode":
+                encoders = Encoders(LatentSpace(PatchAutoencoder.from_pretrained(part).eval()).to(device), encoders.text)
+    return folder / "cascade"
+
+
+class PhaseTraining:
+    """One phase under way: its network, data and optimizer at some step."""
+
+    def __init__(self, run: TrainingRun, task: Task, shards: Shards, folder: Path, device: torch.device, world: World) -> None:
+        self.run, self.task, self.phase, self.device, self.world = run, task, task.phase, device, world
+        self.folder, self.state_path = folder, folder / "state" / f"{task.phase.task}.pt"
+        self.reader = ClipReader(shards, task.phase)
+        self.held_out = ClipReader(Shards(run.held_out), task.phase) if run.held_out else None
+        self.network = self._network().to(device).train()
+        self.average = WeightAverage(self.network, task.phase.ema_decay)
+        self.optimizer = make_optimizer(choose_trainable(self.network, task.phase), task.phase)
+        self.step = 0
+        self._restore()
+        wrapped = self.network if world.wrap is None else world.wrap(self.network)
+        self.callable: Any = torch.compile(wrapped) if run.compile else wrapped
+
+    def finish(self, part: Path, listener: Listener) -> None:
+        """Train the steps that are left and write the part of the cascade."""
+        logbook = Logbook(self.folder, self.phase.task, self.step) if self.world.rank == 0 else None
+        places = self.world.places(self.phase.batch)
+        began = time.perf_counter()
+        for batch in training_batches(self.reader, self.run.seed, places, self.step, self.run.loader_workers):
+            numbers = self.advance(batch, places)
+            listener(self.phase.task, self.step, self.phase.steps)
+            if logbook is not None:
+                self._record(logbook, numbers, time.perf_counter() - began)
+            began = time.perf_counter()
+        if logbook is not None:
+            checkpoint.save_component(self.averaged(), part)
+            self.state_path.unlink(missing_ok=True)
+            logbook.close()
+
+    def advance(self, batch: Batch, places: range) -> dict[str, torch.Tensor | float]:
+        """One step: errors, gradients, weights and their average."""
+        phase, parts = self.phase, self.phase.accumulate
+        rate = learning_rate(phase, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        batch = batch.to(self.device)
+        draws = training_draws(self.run.seed, phase.task, self.step, places, phase.batch, phase.timesteps)
+        size = len(places) // parts
+        loss = torch.zeros((), device=self.device)
+        for start in range(0, len(places), size):
+            with self._precision():
+                share = self.task.losses(self.callable, batch.part(start, start + size), draws.part(start, start + size)).mean() / parts
+            share.backward()
+            loss += share.detach()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), phase.clip_norm or float("inf"))
+        if not torch.isfinite(loss + norm):
+            raise Diverged(f"{phase.task}: at step {self.step} the loss is {loss.item()} (gradient norm {norm.item()}); lower learning_rate or clip_norm")
+        self.optimizer.step()
+        self.average.update(self.network, self.step)
+        self.step += 1
+        return {"loss": loss, "gradient_norm": norm, "learning_rate": rate}
+
+    def averaged(self) -> Any:
+        """The network with its average weights, as it is validated, sampled and kept."""
+        network: Any = self.task.network(self.run)
+        network.load_state_dict(self.average.weights)
+        return network.to(self.device).eval()
+
+    def _network(self) -> Any:
+        network: Any = self.task.network(self.run)
+        if isinstance(network, VideoUNet):
+            spec = self.phase.init or self.run.init
+            spec = f"run:{self.folder / 'cascade' / 'base'}" if spec == "base" else spec
+            initialise(network, spec, self.run.seed)
+            if self.phase.gradient_checkpointing:
+                network.enable_gradient_checkpointing()
+        return network
+
+    def _record(self, logbook: Logbook, numbers: dict[str, Any], seconds: float) -> None:
+        """Log, validate and save where it is time to; the last step does all three."""
+        last = self.step == self.phase.steps
+        if last or self.step % LOG_EVERY == 1:
+            logbook.write(self.step - 1, {name: float(number) for name, number in numbers.items()} | {"seconds": round(seconds, 4)})
+        due = self.phase.validate_every and self.step % self.phase.validate_every == 0
+        if self.held_out is not None and (last or due):
+            validated = mean_held_out_loss(self.averaged(), self.task, self.held_out, self.run.seed)
+            logbook.write(self.step - 1, {"held_out_loss": validated})
+        if not last and self.step % self.phase.checkpoint_every == 0:
+            self._save()
+
+    def _save(self) -> None:
+        state = {"step": self.step, "network": self.network.state_dict(), "average": self.average.weights, "optimizer": self.optimizer.state_dict()}
+        checkpoint.save_state(self.state_path, state)
+
+    def _restore(self) -> None:
+        state = checkpoint.load_state(self.state_path, self.device)
+        if state is not None:
+            self.step = state["step"]
+            self.network.load_state_dict(state["network"])
+            self.average.weights = state["average"]
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.run.precision == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many CPU threads: the last bits of a sum depend on how many share it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+__all__ = ["Diverged", "Phase", "World", "quiet", "train"]

@@ -1,0 +1,62 @@
+"""How weights change: optimizer, learning rate over steps, and the running average of weights that is kept."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from schemas.document import DocumentError
+from schemas.run import Phase
+from train.unet import is_temporal
+
+BETAS = (0.9, 0.99)
+
+
+def learning_rate(phase: Phase, step: int) -> float:
+    """The rate at a step: a linear warm-up, then as the phase's schedule says."""
+    warmed = min(1.0, (step + 1) / (phase.warmup_steps + 1))
+    after = max(0, step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
+    falls = {"constant": 1.0, "linear": 1 - after, "cosine": (1 + math.cos(math.pi * after)) / 2}
+    return phase.learning_rate * warmed * falls[phase.learning_rate_schedule]
+
+
+def choose_trainable(network: nn.Module, phase: Phase) -> list[nn.Parameter]:
+    """Freeze what the phase does not train; the parameters left."""
+    for name, parameter in network.named_parameters():
+        if phase.trainable == "temporal" and not is_temporal(name):
+            parameter.requires_grad_(False)
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], phase: Phase) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019) in the form the phase asks for."""
+    if phase.optimizer == "adamw-8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError:
+            raise DocumentError("optimizer = 'adamw-8bit' needs the package bitsandbytes and a GPU; install it, or choose adamw") from None
+        return AdamW8bit(parameters, lr=phase.learning_rate, betas=BETAS, weight_decay=phase.weight_decay)
+    fused = True if phase.optimizer == "adamw-fused" else None
+    return torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=BETAS, weight_decay=phase.weight_decay, fused=fused)
+
+
+class WeightAverage:
+    """An exponential moving average of weights, with a warm-up so that the random start is soon forgotten.
+
+    At step t the decay is the smaller of `decay` and (1 + t) / (10 + t), as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights: dict[str, Tensor] = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after a step, counted from 0."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                self.weights[name].lerp_(tensor.detach(), 1 - decay)
+            else:
+                self.weights[name].copy_(tensor)
