@@ -97,7 +97,10 @@ def pending(corpus: Corpus, captioner: Captioner) -> pa.Table:
     seen = seen.filter(pc.equal(seen["captioner"], captioner.identity()))
     clips = clips.filter(pc.invert(pc.is_in(clips["clip_id"], value_set=seen["clip_id"].combine_chunks())))
     if of_source:
-        clips = clips.join(corpus.table("sources", columns=["source_id", *of_source]), "source_id")
+        sources = corpus.table("sources", columns=["source_id", *of_source])
+        place = pc.index_in(clips["source_id"].combine_chunks(), value_set=sources["source_id"].combine_chunks())
+        for name in of_source:  # a join in pyarrow cannot carry lists such as tags
+            clips = clips.append_column(name, sources[name].combine_chunks().take(place))
     return clips.sort_by("clip_id")
 
 
