@@ -58,6 +58,12 @@ FILMS = {
         Take("bigbuckbunny.mp4", 2.6, 2.2, crop=(0.3, 0.0, 0.5, 0.5), mirrored=True),
         Take("world.mp4", 26.0, 2.2, crop=(0.3, 0.1, 0.5, 0.5)),
         Take("bigbuckbunny.mp4", 3.0, 2.2, crop=(0.0, 0.4, 0.6, 0.6), dissolve_s=0.5),
+        Take("bigbuckbunny.mp4", 0.2, 2.0, crop=(0.1, 0.25, 0.35, 0.35)),
+        Take("world.mp4", 12.0, 2.2, crop=(0.25, 0.3, 0.4, 0.4), mirrored=True),
+        Take("bigbuckbunny.mp4", 1.4, 2.0, crop=(0.25, 0.15, 0.35, 0.35), mirrored=True),
+        Take("bigbuckbunny.mp4", 3.2, 2.0, crop=(0.3, 0.45, 0.35, 0.35)),
+        Take("world.mp4", 17.0, 2.2, crop=(0.35, 0.25, 0.3, 0.3)),
+        Take("bigbuckbunny.mp4", 0.8, 2.0, crop=(0.05, 0.05, 0.5, 0.5), dissolve_s=0.5),
     ),
 }
 
@@ -127,8 +133,8 @@ def freeze(video: Path, path: Path, at_s: float, seconds: float) -> None:
 
 def wear_out(video: Path, path: Path) -> None:
     """The video as it looks after many poor copies: tiny, blocky, dull."""
-    stream = ffmpeg.input(str(video)).video.filter("scale", 128, 72).filter("eq", contrast=0.55, brightness=-0.12, saturation=0.35)
-    _encode(stream.filter("scale", WIDTH, HEIGHT, flags="neighbor"), path, crf=42)
+    stream = ffmpeg.input(str(video)).video.filter("scale", 64, 36).filter("eq", contrast=0.35, brightness=-0.22, saturation=0.3)
+    _encode(stream.filter("scale", WIDTH, HEIGHT, flags="bilinear"), path, crf=40)
 
 
 def _shot(take: Take):
