@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curate import views
 from curate.atomic import create_if_absent, filesystem_of, overwrite
+from curate.relations import CHOSEN, RELATIONS
 from curate.store import Store
 from schemas.clip import SCORED
 from schemas.table import conform, table_of
@@ -85,7 +86,7 @@ class Corpus:
     def choose(self, makers: Mapping[str, str]) -> None:
         """State which scorer's values columns of `clips` show; columns not named keep what was stated before."""
         chosen = {**self._stated(), **makers}
-        self.replace("chosen", table_of([{"column": name, "maker": maker} for name, maker in sorted(chosen.items())], views.CHOSEN))
+        self.replace("chosen", table_of([{"column": name, "maker": maker} for name, maker in sorted(chosen.items())], CHOSEN))
 
     def forget(self, *names: str) -> None:
         """Drop relations with their keys, to have them made anew (after a change of splitter, say). What was committed together goes together."""
@@ -121,7 +122,7 @@ class Corpus:
         rows = self.store.consistently(lambda snapshot: self.store.read(snapshot, name, columns))
         if rows is None:
             return self._empty(name, columns)
-        schema = views.RELATIONS.get(name)
+        schema = RELATIONS.get(name)
         return rows if schema is None or columns is not None else conform(rows, schema)
 
     def table(self, name: str, selection: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -159,7 +160,7 @@ class Corpus:
         place = {clip_id: number for number, clip_id in enumerate(clip_ids)}
         keys = frozenset(source_of(clip_id) for clip_id in clip_ids)
         rows = self.store.consistently(lambda snapshot: self.store.read(snapshot, "proxies", ids=sorted(place), keys=keys))
-        rows = conform(rows if rows is not None else self._empty("proxies"), views.RELATIONS["proxies"])
+        rows = conform(rows if rows is not None else self._empty("proxies"), RELATIONS["proxies"])
         rows = rows.filter(pc.equal(rows["kind"], kind))
         rows = rows.append_column("place", pa.array([place[clip_id] for clip_id in rows["clip_id"].to_pylist()], pa.int64()))
         return rows.sort_by([("place", "ascending"), ("proxy_index", "ascending")]).drop_columns(["place"])
@@ -200,11 +201,11 @@ class Corpus:
         return views.stored(f"ledger/{selection or made[-1]}")
 
     def _empty(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        if name not in views.RELATIONS:
+        if name not in RELATIONS:
             family = name.split("/")[0]
             made = ", ".join(self.names(f"{family}/")) or "none"
             raise CorpusError(f"{self.url}: there is no relation `{name}`; of `{family}/` there are: {made}")
-        schema = views.RELATIONS[name]
+        schema = RELATIONS[name]
         return pa.schema([field for field in schema if columns is None or field.name in columns]).empty_table()
 
 

@@ -1,27 +1,25 @@
 """ReadVideos: one decoding pass over a source yields its shots, its clips with every dense measure, and their proxies."""
 
-import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import fsspec
 import pyarrow as pa
 
 from curate.corpus import open_corpus
 from curate.divide import Divider, Division, Lengths
+from curate.locations import local_copy
 from curate.observers import OBSERVERS
 from curate.observers.base import Frames, Observer, Span, Unknown
 from curate.observers.overlay import Overlay
 from curate.observers.pictures import Pictures
 from curate.proxies import Proxies
+from curate.relations import READINGS, SPANS
 from curate.shots import DETECTORS
 from curate.stage import Resources, Stage
 from curate.video import Decoding, MediaError, Sampling, decode, probe
-from curate.views import READINGS, SPANS
 from schemas.clip import GAPS, SHOTS, clip_id
 from schemas.source import STATUS_FAILED, STATUS_OK
 from schemas.table import table_of
@@ -82,24 +80,6 @@ def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, f
     except (MediaError, OSError) as error:
         return Reading(source_id, media_type, splitter, folder).failed(str(error))
     return reading.tables()
-
-
-@contextmanager
-def local_copy(uri: str, folder: Path) -> Iterator[str]:
-    """A local path for a location; what is remote is fetched by this process, since the decoder has no network and no credentials."""
-    if "://" not in uri:
-        yield uri
-        return
-    filesystem, remote = fsspec.core.url_to_fs(uri)
-    if "file" in (filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)):
-        yield remote
-        return
-    local = folder / "source"
-    filesystem.get_file(remote, str(local))
-    try:
-        yield str(local)
-    finally:
-        os.unlink(local)
 
 
 class Reading:

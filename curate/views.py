@@ -11,36 +11,9 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from schemas.clip import CAPTIONS, CLIPS, DEDUPLICATED, GAPS, IDENTITY, LEDGER, OBSERVED, PROXIES, SHOTS, UNMEASURED
+from curate.relations import READ_LATER, RELATIONS, SPANS
+from schemas.clip import CLIPS, LEDGER
 from schemas.source import SOURCES
-from schemas.table import column
-
-READ_LATER = ("frames", "variable_rate", "interlaced", "hdr", "keyframes", "duration_s")
-"""Columns of `sources` that only a reading knows."""
-
-READINGS = pa.schema([SOURCES.field(name) for name in ("source_id", *READ_LATER, "width", "height", "fps", "status", "rule", "reason", "warnings")])
-SPANS = pa.schema([*IDENTITY, *OBSERVED, *UNMEASURED])
-SELECTION = pa.schema(
-    [column("clip_id", pa.string(), "A clip that the recipe keeps", by="select"), column("order", pa.int64(), "Its place when packed", by="select")]
-)
-CHOSEN = pa.schema(
-    [column("column", pa.string(), "A column of clips", by="score"), column("maker", pa.string(), "The scorer whose values it shows", by="score")]
-)
-
-RELATIONS: Mapping[str, pa.Schema] = {
-    "added": pa.schema([field for field in SOURCES if field.name not in READ_LATER]),
-    "readings": READINGS,
-    "shots": SHOTS,
-    "spans": SPANS,
-    "gaps": GAPS,
-    "proxies": PROXIES,
-    "captions": CAPTIONS,
-    "duplicates": pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED]),
-    "chosen": CHOSEN,
-}
-"""Relations that always exist, if only empty. Those of scorers, embeddings and selections exist once written."""
-
-FAMILIES: Mapping[str, pa.Schema] = {"selections/": SELECTION, "ledger/": LEDGER, "measures/": pa.schema([CLIPS.field("clip_id"), *UNMEASURED])}
 
 CAPTIONERS = ("metadata", "vlm", "describe")
 """Whose caption `clips` shows, the first of these that wrote a usable one; captioners not named here come before the last."""
