@@ -68,7 +68,7 @@ class TrainingRun(Document):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     seed: int = 0
-    shards: str = Field(description="folder of a packed selection (with its MANIFEST), or a brace-expanded tar URL")
+    shards: str = Field(default="", description="folder of a packed selection (with its MANIFEST), or a brace-expanded tar URL")
     held_out: str | None = Field(default=None, description="folder of shards to validate on")
     preset: Literal["tiny", "compact", "lavie"] = "tiny"
     init: str = "scratch"
@@ -78,7 +78,7 @@ class TrainingRun(Document):
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = Field(default=False, description="compile the networks with torch.compile")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=2, gt=0, description="CPU threads; part of the run, since the last bits of a sum depend on it")
+    threads: int = Field(default=1, gt=0, description="CPU threads; part of the run, since the last bits of a sum depend on it")
     loader_workers: int = Field(default=0, ge=0, description="processes that decode ahead; 0 decodes in this one. The batches are the same")
     phases: tuple[Phase, ...] = Field(min_length=1)
 

@@ -25,6 +25,8 @@ from train.unet import VideoUNet
 
 RUN, LINEAGE = "run.json", "lineage.json"
 PARTIAL = ".partial"
+UNET, AUTOENCODER = ("train.unet", "VideoUNet"), ("train.autoencoder", "PatchAutoencoder")
+COMPONENTS = {"autoencoder": AUTOENCODER, "base": UNET, "interpolation": UNET, "vsr": UNET}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -95,6 +97,14 @@ def save_component(network: Any, folder: Path) -> None:
     network.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
+
+
+def write_index(cascade: Path, run: TrainingRun) -> None:
+    """Say which parts there are, in the form `Cascade.from_pretrained` reads."""
+    there = {name: (cascade / name).exists() for name in COMPONENTS}
+    parts = {name: list(COMPONENTS[name]) if present else [None, None] for name, present in there.items()}
+    told = {"_class_name": "Cascade", "_diffusers_version": importlib.metadata.version("diffusers"), **parts, "run": run.model_dump(mode="json")}
+    write_json(cascade / "model_index.json", told)
 
 
 def load_component(cascade: Path, component: str) -> Any:

@@ -86,6 +86,8 @@ def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, worl
                 PhaseTraining(run, task, shards, folder, device, world).finish(part, listener)
             if phase.task == "autoencode":
                 encoders = Encoders(LatentSpace(PatchAutoencoder.from_pretrained(part).eval()).to(device), encoders.text)
+            if world.rank == 0:
+                checkpoint.write_index(folder / "cascade", run)
     return folder / "cascade"
 
 

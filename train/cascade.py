@@ -1,0 +1,239 @@
+"""The cascade: base, interpolation and super-resolution as one pipeline that makes a video from text."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging
+from torch import Tensor
+
+from schemas.document import DocumentError
+from schemas.run import Phase, TrainingRun
+from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resize_clip
+from train.draws import generator
+from train.encoders import LatentSpace, TextFeatures, open_latent_space
+from train.samplers import Network, denoise, guided, in_chunks
+from train.tasks import TASKS
+
+STAGES = {"base": "text_to_video", "interpolation": "interpolate", "vsr": "upscale"}
+LOW_RESOLUTION_NOISE = 50  # LaVie's noise level when it samples
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a call asks of each stage; the arguments of `Cascade.__call__`."""
+
+    prompt: str
+    negative_prompt: str | None
+    seed: int
+    steps: int | Mapping[str, int]
+    guidance: float | Mapping[str, float]
+    sampler: str | None = None
+    guidance_rescale: float = 0.0
+    listener: Callable[[str, float, float], None] = lambda what, done, total: None
+    equal_steps: bool = False
+
+    def steps_of(self, stage: str) -> int:
+        given = self.steps if isinstance(self.steps, Mapping) else {"base": self.steps}
+        return given.get(stage) or (given["base"] if self.equal_steps else max(1, given["base"] // 4))
+
+    def guidance_of(self, stage: str) -> float:
+        return self.guidance.get(stage, 1.0) if isinstance(self.guidance, Mapping) else self.guidance if stage == "base" else 1.0
+
+    def noise(self, purpose: str, shape: Any) -> Tensor:
+        """(1, *shape) for one purpose, drawn on the CPU so that every device samples the same video."""
+        return torch.randn((1, *shape), generator=generator(self.seed, "sample", purpose))
+
+
+class Cascade(DiffusionPipeline):
+    """Text to video in up to three stages, as far as they were trained.
+
+    Args:
+        base, interpolation, vsr: the stages' networks (VideoUNet), or None.
+        autoencoder: the trained embedded autoencoder; None for the latent space that the run names.
+        run: the run that made them, as JSON values: sizes, objectives and encoders.
+    """
+
+    base: Any
+    interpolation: Any
+    vsr: Any
+    device: torch.device
+    register_modules: Any
+    register_to_config: Any
+    set_progress_bar_config: Any
+    _optional_components = ("base", "interpolation", "vsr", "autoencoder")
+
+    def __init__(self, base: Any = None, interpolation: Any = None, vsr: Any = None, autoencoder: Any = None, run: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        if run is None:
+            raise DocumentError("a Cascade needs the run that made its networks; use Cascade.from_pretrained(folder)")
+        self.register_modules(base=base, interpolation=interpolation, vsr=vsr, autoencoder=autoencoder)
+        self.register_to_config(run=run)
+        self.training_run = TrainingRun.model_validate(run)
+        self.latents = open_latent_space(self.training_run) if autoencoder is None else LatentSpace(autoencoder)
+        self.text = TextFeatures(self.training_run.text, self.training_run.models)
+        self.set_progress_bar_config(disable=True)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that were trained, in order."""
+        return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str,
+        negative_prompt: str | None = None,
+        seed: int = 0,
+        steps: int | Mapping[str, int] = 25,
+        guidance: float | Mapping[str, float] = 4.0,
+        upto: str | None = None,
+        sampler: str | None = None,
+        guidance_rescale: float = 0.0,
+        listener: Callable[[str, float, float], None] = lambda what, done, total: None,
+    ) -> np.ndarray:
+        """A video, uint8 (F, H, W, 3).
+
+        Args:
+            negative_prompt: what guidance leads away from; each stage's own null caption when None.
+            steps: sampling steps, for all stages or for each. Where only `base` is given, or a number with a small preset, the later
+                stages, which are shown most of the picture, take a quarter of it.
+            guidance: scale for the base, or for each stage; 1 is none, which is what stages not named have.
+            upto: the last stage to run; all that were trained when None.
+            sampler: ddpm, ddim, euler or dpm; euler for flow and ddim otherwise when None.
+
+        Raises:
+            DocumentError: a stage up to `upto` was not trained.
+        """
+        chosen = self._stages_upto(upto)
+        asked = _Asked(prompt, negative_prompt, seed, steps, guidance, sampler, guidance_rescale, listener, self.training_run.preset == "lavie")
+        latents = self._generate(asked)
+        if "interpolation" in chosen:
+            latents = self._interpolate(latents, asked)
+        clip = self.latents.decode(latents)
+        if "vsr" in chosen:
+            clip = self._upscale(clip, asked)
+        return to_frames(clip)
+
+    @torch.no_grad()
+    def interpolate(self, frames: np.ndarray, prompt: str = "", seed: int = 0, steps: int = 1, guidance: float = 1.0) -> np.ndarray:
+        """More frames of a video of one's own: uint8 (K, H, W, 3) to (1 + scale·(K-1), H, W, 3)."""
+        latents = self.latents.encode(to_clip(frames).to(self.device))
+        return to_frames(self.latents.decode(self._interpolate(latents, _Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance}))))
+
+    @torch.no_grad()
+    def upscale(self, frames: np.ndarray, prompt: str = "", seed: int = 0, steps: int = 1, guidance: float = 1.0, noise_level: int | None = None) -> np.ndarray:
+        """Larger frames of a video of one's own: uint8 (F, H, W, 3) to (F, scale·H, scale·W, 3)."""
+        asked = _Asked(prompt, None, seed, {"vsr": steps}, {"vsr": guidance})
+        return to_frames(self._upscale(to_clip(frames).to(self.device), asked, noise_level))
+
+    def _generate(self, asked: _Asked) -> Tensor:
+        phase = self._phase("base")
+        shrink = self.latents.downscale
+        noise = asked.noise("base", (self.latents.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
+        return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text))
+
+    def _interpolate(self, keys: Tensor, asked: _Asked) -> Tensor:
+        scale = self._phase("interpolation").scale
+        condition = repeat_keys(keys, scale)
+        noise = asked.noise("interpolation", condition.shape[1:]).to(keys)
+
+        def answer(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
+            return self.interpolation(torch.cat([noised, condition.expand(len(noised), -1, -1, -1, -1)], dim=1), time, text)
+
+        return self._denoise("interpolation", noise, asked, answer, blend_keys(keys, scale))
+
+    def _upscale(self, low: Tensor, asked: _Asked, noise_level: int | None = None) -> Tensor:
+        phase = self._phase("vsr")
+        height, width = low.shape[-2] * phase.scale, low.shape[-1] * phase.scale
+        level = torch.tensor([min(LOW_RESOLUTION_NOISE, phase.noise_level) if noise_level is None else noise_level], device=low.device)
+        noised_low = noise_low_resolution(low, asked.noise("low resolution", low.shape[1:]).to(low), level)
+        plain = self.latents.encode(resize_clip(noised_low, height, width).clamp(-1, 1))
+        seen = resize_clip(noised_low, *plain.shape[-2:])
+        noise = asked.noise("vsr", plain.shape[1:]).to(low)
+
+        def answer(noised: Tensor, time: Tensor, text: Tensor, span: slice) -> Tensor:
+            both = len(noised)
+            return self.vsr(noised, time, text, low_res=seen[:, :, span].expand(both, -1, -1, -1, -1), class_labels=level.expand(both))
+
+        def chunked(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
+            return in_chunks(lambda part, at, span: answer(part, at, text, span), noised.shape[2], phase.frames, phase.frames // 4)(noised, time)
+
+        return self.latents.decode(self._denoise("vsr", noise, asked, chunked, plain))
+
+    def _denoise(self, stage: str, noise: Tensor, asked: _Asked, answer: Callable[[Tensor, Tensor, Tensor], Tensor], plain: Tensor | None = None) -> Tensor:
+        """Sample a stage under guidance."""
+        phase, scale, steps = self._phase(stage), asked.guidance_of(stage), asked.steps_of(stage)
+        null = TASKS[phase.task].null_caption if asked.negative_prompt is None else asked.negative_prompt
+        text = self.text.encode([asked.prompt] if scale == 1 else [asked.prompt, null]).to(self.device)
+
+        def network(noised: Tensor, time: Tensor) -> Tensor:
+            if scale == 1:
+                return answer(noised, time, text)
+            conditional, unconditional = answer(noised.expand(2, -1, -1, -1, -1), time, text).chunk(2)
+            return guided(conditional, unconditional, scale, asked.guidance_rescale)
+
+        chosen: Network = network
+        sampler = asked.sampler or ("euler" if phase.prediction == "flow" else "ddim")
+        chance = generator(asked.seed, "sampler", stage)
+        return denoise(chosen, noise, phase, sampler, steps, chance, plain, lambda done: asked.listener(f"sample {stage}", done, steps))
+
+    def _phase(self, stage: str) -> Phase:
+        return next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])
+
+    def _stages_upto(self, upto: str | None) -> tuple[str, ...]:
+        names = tuple(STAGES)
+        if upto is not None and upto not in names:
+            raise DocumentError(f"upto {upto!r}: choose one of {', '.join(names)}")
+        wanted = names[: names.index(upto) + 1] if upto else self.stages
+        missing = [stage for stage in wanted if stage not in self.stages]
+        if missing or "base" not in wanted:
+            raise DocumentError(
+                f"this cascade has no stage `{(missing or ['base'])[0]}` (it has: {', '.join(self.stages) or 'none'}); train it, or sample up to an earlier one"
+            )
+        return wanted
+
+
+def open_cascade(folder: Path | str) -> Cascade:
+    """The cascade in a folder that `train` returned, or in the folder of its run.
+
+    Raises:
+        DocumentError: there is none.
+    """
+    folder = Path(folder)
+    found = next((place for place in (folder, folder / "cascade") if (place / "model_index.json").exists()), None)
+    if found is None:
+        raise DocumentError(f"{folder}: no trained cascade in it; give the folder that `clipmill train` printed")
+    logging.disable_progress_bar()
+    return Cascade.from_pretrained(found, local_files_only=True)
+
+
+def to_frames(clip: Tensor) -> np.ndarray:
+    """(1, 3, F, H, W) in [-1, 1] to uint8 (F, H, W, 3)."""
+    return ((clip[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+
+
+def to_clip(frames: np.ndarray) -> Tensor:
+    """uint8 (F, H, W, 3) to (1, 3, F, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+
+
+def write_mp4(frames: np.ndarray, path: Path | str, fps: float) -> None:
+    """Write frames uint8 (F, H, W, 3) as H.264, whole or not at all."""
+    import av
+
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    height, width = (size - size % 2 for size in frames.shape[1:3])
+    with av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=round(fps))
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.options = {"crf": "16", "threads": "1"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")))
+        container.mux(stream.encode())
+    partial.replace(path)
