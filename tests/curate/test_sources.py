@@ -186,7 +186,7 @@ def test_what_the_rights_file_does_not_list_is_quarantined(corpus: Corpus, foota
     assert "no row of the rights file" in found["two.mp4"]["reason"]
     assert (found["one.mp4"]["license"], found["one.mp4"]["rights_holder"], found["one.mp4"]["status"]) == ("CC-BY-4.0", "Ann", "ok")
     assert "train" in found["one.mp4"]["rights_uses"], "what a public licence permits is spelled out"
-    assert found["still.png"]["rights_uses"] == ["train", "display"]
+    assert found["still.png"]["rights_uses"] == ["train", "redistribute"]
     assert report.rejected == 1
 
 
