@@ -184,13 +184,13 @@ def _makers(corpus: Corpus) -> list[dict[str, str]]:
 
 
 def _shards(corpus: Corpus, selection: str) -> list[dict[str, Any]]:
-    manifest = corpus.path("shards", selection, "MANIFEST.json")
+    manifest = corpus.path("shards", selection, "MANIFEST")
     if not corpus.filesystem.exists(manifest):
         return []
     with corpus.filesystem.open(manifest) as file:
         told = json.load(file)
     return [
-        {"name": shard["name"], "samples": shard["samples"], "size": f"{shard['bytes'] / 1e6:.1f} MB", "digest": shard["sha256"]} for shard in told["shards"]
+        {"name": shard["shard"], "samples": len(shard["clips"]), "size": f"{shard['bytes'] / 1e6:.1f} MB", "digest": shard["sha256"]} for shard in told["shards"]
     ]
 
 

@@ -1,0 +1,84 @@
+"""From footage to shards: add, measure, caption, deduplicate, select, pack. Each step resumes from what is on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.caption import caption_corpus
+from curate.corpus import Corpus, open_corpus
+from curate.deduplicate import deduplicate
+from curate.engine import choose_engine
+from curate.pack import PackReport, pack
+from curate.read import ReadVideos
+from curate.score import score_corpus
+from curate.select import Selection, select
+from curate.sources import add_sources
+from pipelines.progress import Listener
+from schemas.recipe import Recipe
+from schemas.source import STATUS_FAILED, STATUS_OK
+
+On = Literal["auto", "here", "ray"]
+Profile = Literal["embedded", "laion"]
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What the whole chain made."""
+
+    corpus: Corpus
+    selection: Selection
+    shards: PackReport
+    failed: pa.Table
+
+
+def curate(
+    footage: Sequence[str], corpus_url: str, recipe: Recipe, *, rights: str | None, policy: str | None, profile: Profile, on: On, listener: Listener
+) -> Curated:
+    """The whole chain; running it again only does what is missing."""
+    corpus = open_corpus(corpus_url, create=True)
+    add_sources(corpus, footage, rights, policy, listener)
+    measure(corpus, profile, on, listener=listener)
+    caption(corpus, profile, on, listener)
+    deduplicate(corpus, listener=listener)
+    selection = select(corpus, recipe)
+    shards = pack(corpus, recipe, run=choose_engine(on, footage_s(corpus)), listener=listener)
+    return Curated(corpus, selection, shards, failed_sources(corpus))
+
+
+def measure(corpus: Corpus, profile: Profile, on: On, *, only: str | None = None, listener: Listener) -> None:
+    """Read every source that was not read yet, once; then score the clips that a scorer has not seen."""
+    run = choose_engine(on, footage_s(corpus))
+    pending = pending_sources(corpus) if only is None else None
+    if pending is not None and pending.num_rows:
+        done = 0
+        listener("read", done, pending.num_rows)
+        for made in run(pending, [ReadVideos(corpus.url)]):
+            done += len(set(made["source_id"].to_pylist()))
+            listener("read", done, pending.num_rows)
+    score_corpus(corpus, profile, run, only=only, listener=listener)
+
+
+def caption(corpus: Corpus, profile: Profile, on: On, listener: Listener) -> None:
+    """Write captions for the clips that have none, then the scores that need a caption."""
+    caption_corpus(corpus, None, profile, choose_engine(on, footage_s(corpus)), listener)
+
+
+def pending_sources(corpus: Corpus) -> pa.Table:
+    """Sources that may be decoded and were not yet: `source_id`, `uri`, `media_type`."""
+    sources = corpus.table("sources")
+    waiting = pc.and_(pc.equal(sources["status"], STATUS_OK), pc.is_null(sources["frames"]))
+    return sources.filter(waiting).select(["source_id", "uri", "media_type"])
+
+
+def failed_sources(corpus: Corpus) -> pa.Table:
+    """Sources that could not be read, with the reason: `uri`, `rule`, `reason`."""
+    sources = corpus.table("sources")
+    return sources.filter(pc.equal(sources["status"], STATUS_FAILED)).select(["uri", "rule", "reason"])
+
+
+def footage_s(corpus: Corpus) -> float:
+    """Seconds of footage in a corpus, for choosing where to run."""
+    return float(pc.sum(corpus.table("sources")["duration_s"]).as_py() or 0.0)

