@@ -1,5 +1,6 @@
 """The plan of an ablation: its arms as decided, what is held out, what is equal between arms, and what it will take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate.funnel import Step
@@ -35,9 +36,9 @@ class PlannedArm:
 
     @property
     def passes(self) -> float:
-        """How often a trial sees each of its clips in its first phase."""
-        first = self.entrant.phases[0]
-        return first.steps * first.batch / max(1, self.clips_drawn)
+        """How often a trial sees each of its clips in its main phase."""
+        main = self.entrant.main_phase
+        return main.steps * main.batch / max(1, self.clips_drawn)
 
     @property
     def work(self) -> float:
@@ -67,9 +68,36 @@ class Plan:
     @property
     def budget(self) -> str:
         """What is equal between arms, in words."""
-        steps = self.experiment.phases[0].steps
+        steps = next(phase.steps for phase in self.experiment.phases if phase.task == self.experiment.main_task)
         equal = {"steps": "", "clips": "on equally many clips, ", "hours": "on equally many hours, ", "compute": "at equal compute, "}[self.experiment.budget]
         return f"{equal}{steps} steps" + (" of the reference arm" if self.experiment.budget == "compute" else " each")
+
+    def told(self, pace_s: float | None) -> list[str]:
+        """The plan in sentences; `pace_s` is the seconds a megapixel takes to train, as measured before."""
+        compared = [arm for arm in self.arms if not arm.entrant.control]
+        controls = len(self.arms) - len(compared)
+        seeds = len(self.experiment.seeds)
+        lines = [f"Experiment `{self.experiment.name}`: {len(compared)} arms and {controls} controls, {seeds} seeds, {self.trials} trials, {self.budget}."]
+        lines += [_told_of(arm, compared) for arm in compared]
+        lines.append(f"Held out: {len(self.held_out.clips)} clips evaluated, {len(self.held_out.clusters)} clusters of duplicates that no arm trains on.")
+        lines.append(_time(self.work, pace_s, self.experiment.price_per_hour))
+        return lines + [f"Warning: {warning}." for warning in self.warnings]
+
+
+def _told_of(arm: PlannedArm, compared: Sequence[PlannedArm]) -> str:
+    shared = ", ".join(f"{overlap(arm, other):.0%} of them also in `{other.name}`" for other in compared if other.name != arm.name)
+    return (
+        f"Arm `{arm.name}`: recipe `{arm.entrant.recipe.name}` keeps {len(arm.kept)} clips ({arm.hours:.3g} h), {shared}; "
+        f"a trial trains on {arm.clips_drawn}, each seen {arm.passes:.1f} times."
+    )
+
+
+def _time(megapixels: float, pace_s: float | None, price_per_hour: float | None) -> str:
+    if pace_s is None:
+        return f"Training shows {megapixels:.0f} megapixels; how long that takes here is known once the first trial is done."
+    hours = megapixels * pace_s / 3600
+    cost = f", about {hours * price_per_hour:.2f} in your currency" if price_per_hour else ""
+    return f"Training takes about {hours * 60:.0f} minutes on one worker, at the pace of earlier trials{cost}; evaluation and packing come on top."
 
 
 def work(phase: Phase) -> float:

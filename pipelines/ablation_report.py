@@ -15,7 +15,8 @@ from pipelines.ablation_plan import PlannedArm, overlap
 from pipelines.findings import Findings, Sampled
 from pipelines.outcomes import MEASURES, paired, scores
 from pipelines.statistics import Interval, paired_t
-from pipelines.verdict import Answer, figure, probability, sentence, signed
+from pipelines.verdict import Answer
+from pipelines.wording import figure, probability, sentence, signed
 from schemas.experiment import EVERYTHING
 
 MOST_SHOWN = 12
@@ -39,7 +40,7 @@ def _page(findings: Findings) -> dict[str, Any]:
         "name": plan.experiment.name,
         "description": plan.experiment.description,
         "verdicts": [{"text": sentence(answer, plan.budget), "outcome": answer.outcome} for answer in findings.questions],
-        "warnings": [*plan.warnings, *(f"arm `{row['arm']}`, seed {row['seed']} failed: {row['reason']}" for row in findings.failures)],
+        "warnings": [*plan.warnings, *findings.unasked, *(f"arm `{row['arm']}`, seed {row['seed']} failed: {row['reason']}" for row in findings.failures)],
         "facts": _facts(findings),
         "answers": [_answer(answer) for answer in findings.questions],
         "controls": [_control(answer) for answer in findings.controls],
@@ -121,7 +122,7 @@ def _found(answer: Answer) -> str:
 
 def _sensitivity(findings: Findings) -> list[str]:
     """What training itself changed, against what these seeds could have seen."""
-    first = findings.plan.experiment.phases[0].task
+    first = findings.plan.experiment.main_task
     rows = [row for row in findings.curves.to_pylist() if row["task"] == first]
     told = []
     for answer in findings.questions:

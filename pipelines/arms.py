@@ -46,6 +46,11 @@ class Entrant:
     def name(self) -> str:
         return self.arm.name
 
+    @property
+    def main_phase(self) -> Phase:
+        """The first phase that is not the autoencoder's."""
+        return next((phase for phase in self.phases if phase.task != "autoencode"), self.phases[0])
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -117,7 +122,7 @@ def _ruled(recipe: Recipe, keep: dict[str, Range]) -> Recipe:
 def _controls(experiment: Ablation, arms: list[Entrant]) -> tuple[list[Entrant], list[Asked]]:
     controls = experiment.controls
     base = next((entrant for entrant in arms if entrant.name == controls.arm), arms[0])
-    phase = base.phases[0].model_copy(update={"steps": min(controls.steps, base.phases[0].steps)})
+    phase = base.main_phase.model_copy(update={"steps": min(controls.steps, base.main_phase.steps)})
     seeds = experiment.seeds[: controls.seeds] if controls.seeds else experiment.seeds
 
     def control(name: str, **changes: object) -> Entrant:

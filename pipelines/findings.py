@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from pipelines.ablation_plan import Plan
 from pipelines.outcomes import scores
 from pipelines.statistics import Interval, paired_t
-from pipelines.verdict import Answer, figure, sentence, signed
+from pipelines.verdict import Answer
+from pipelines.wording import figure, sentence, signed
 from schemas.experiment import EVERYTHING, Metric
 from schemas.table import column
 
@@ -65,6 +66,7 @@ class Findings:
         curves: schema CURVES.
         trials: schema TRIALS.
         answers: each question, answered.
+        unasked: questions that could not be asked, with the reason.
         samples: videos of the compared arms.
         coverage: method to the share of simulated experiments, like this one, whose interval held the truth.
         versions: of what made it.
@@ -77,6 +79,7 @@ class Findings:
     curves: pa.Table
     trials: pa.Table
     answers: tuple[Answer, ...]
+    unasked: tuple[str, ...]
     samples: tuple[Sampled, ...]
     coverage: Mapping[str, float]
     versions: Mapping[str, str]
@@ -102,14 +105,10 @@ class Findings:
     def failures(self) -> list[dict[str, Any]]:
         return [row for row in self.trials.to_pylist() if row["status"] == "failed"]
 
-    @property
-    def first_task(self) -> str:
-        return self.plan.experiment.phases[0].task
-
     def arm_interval(self, arm: str, metric: Metric, view: str = EVERYTHING) -> Interval | None:
         """An arm's metric over its seeds; None where no seed finished."""
         keys = None if view == EVERYTHING else self.plan.held_out.views[view]
-        found = scores(self.outcomes, arm, self.first_task, metric, keys)
+        found = scores(self.outcomes, arm, self.plan.experiment.main_task, metric, keys)
         return paired_t(found.by_seed, self.plan.experiment.confidence) if found.seeds and found.keys else None
 
 
@@ -144,7 +143,7 @@ def _as_json(findings: Findings) -> dict[str, Any]:
         "answers": [_answer_as_json(answer) for answer in findings.answers],
         "arms": [{"name": arm.name, "control": arm.entrant.control, "kept": len(arm.kept), "hours": arm.hours, "drawn": arm.clips_drawn} for arm in plan.arms],
         "held_out": {"clips": list(plan.held_out.clips), "views": {name: sorted(keys) for name, keys in plan.held_out.views.items()}},
-        "warnings": list(plan.warnings),
+        "warnings": [*plan.warnings, *findings.unasked],
         "failures": findings.failures,
         "coverage": dict(findings.coverage),
         "versions": dict(findings.versions),

@@ -83,6 +83,8 @@ def by_level(outcomes: pa.Table, arm: str, task: str, metric: Metric) -> tuple[t
 def paired(one: Scores, other: Scores) -> tuple[tuple[int, ...], np.ndarray]:
     """The seeds that both finished, and the differences one minus other, shape (seeds, clips)."""
     seeds = tuple(seed for seed in one.seeds if seed in other.seeds)
+    if not seeds:
+        return (), np.zeros((0, 0))
     if one.keys != other.keys:
         raise ValueError("the two arms were not evaluated on the same clips")
     return seeds, np.array([one.values[one.seeds.index(seed)] - other.values[other.seeds.index(seed)] for seed in seeds]).reshape(len(seeds), len(one.keys))
@@ -96,7 +98,7 @@ def _cube(outcomes: pa.Table, arm: str, task: str, metric: Metric, keys: Collect
     """Values of shape (seeds, clips, levels), each axis sorted.
 
     Raises:
-        ValueError: a seed lacks some clip or level, so that it cannot be averaged with the others.
+        ValueError: a seed lacks some clip or level that others have, so that it cannot be averaged with them.
     """
     rows = outcomes.filter(_of(outcomes, arm, task))
     columns = {name: rows[name].to_numpy(zero_copy_only=False).astype(float) for name in ("loss", "loss_wrong_caption", "loss_in_region")}
@@ -107,6 +109,8 @@ def _cube(outcomes: pa.Table, arm: str, task: str, metric: Metric, keys: Collect
     cube = np.full((len(seeds), len(clips), len(levels)), np.nan)
     cube[at_seed, at_clip, at_level] = values
     chosen = [place for place, clip in enumerate(clips) if keys is None or str(clip) in keys]
+    # A metric that a clip cannot have (a region outside its picture, a wrong caption where all are equal) is null everywhere for that clip.
+    chosen = [place for place in chosen if not np.isnan(cube[:, place]).all()]
     cube = cube[:, chosen]
     if np.isnan(cube).any():
         raise ValueError(f"arm `{arm}` has no {MEASURES[metric].title} for some clip and level of {task}")

@@ -1,4 +1,4 @@
-"""Verdicts: each question answered from paired trials, with its uncertainty, in a sentence for people."""
+"""Verdicts: each question answered from paired trials, with its uncertainty."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,18 @@ import pyarrow as pa
 
 from pipelines.arms import Asked
 from pipelines.outcomes import MEASURES, Measure, paired, scores
-from pipelines.statistics import Interval, clips_needed, components, detectable_effect, hierarchical_bootstrap, holm, paired_t, seeds_needed
+from pipelines.statistics import (
+    FEWEST_FOR_BOOTSTRAP,
+    Interval,
+    clips_needed,
+    components,
+    coverage,
+    detectable_effect,
+    hierarchical_bootstrap,
+    holm,
+    paired_t,
+    seeds_needed,
+)
 from schemas.experiment import EVERYTHING, Ablation
 
 Outcome = Literal["better", "worse", "no difference", "undecided"]
@@ -59,33 +70,49 @@ class Answer:
         return self.outcome == "worse" if self.asked.expected == "worse" else self.outcome in ("no difference", "undecided")
 
 
-def judge(outcomes: pa.Table, asked: Sequence[Asked], views: Mapping[str, frozenset[str]], experiment: Ablation) -> list[Answer]:
-    """Every question answered; p-values are corrected within the questions whose answer is unknown, and within the controls."""
-    raw = [_answer(outcomes, one, views, experiment) for one in asked]
+def judge(outcomes: pa.Table, asked: Sequence[Asked], views: Mapping[str, frozenset[str]], experiment: Ablation) -> tuple[list[Answer], list[str]]:
+    """Every question answered, and those that could not be, with the reason.
+
+    P-values are corrected within the questions whose answer is unknown, and within the controls.
+    """
+    raw: list[Answer] = []
+    unasked: list[str] = []
+    for one in asked:
+        seeds, differences, other = compare(outcomes, one, views, experiment)
+        if differences.size:
+            raw.append(_answer(one, differences, other, experiment))
+        else:
+            why = "no seed was finished by both" if not seeds else "no held-out clip has this metric in this view"
+            unasked.append(f"`{one.question.arm}` against `{one.question.against}` on {MEASURES[one.question.metric].title}: {why}")
     answers: list[Answer] = []
     for known in (False, True):
         family = [answer for answer in raw if (answer.asked.expected != "unknown") == known]
-        for answer, p in zip(family, holm([answer.interval.p for answer in family]) if family else []):
+        for answer, p in zip(family, holm([answer.interval.p for answer in family])):
             answers.append(_settled(replace(answer, p=p, questions=len(family)), experiment.confidence))
-    return answers
+    return answers, unasked
 
 
-def _answer(outcomes: pa.Table, asked: Asked, views: Mapping[str, frozenset[str]], experiment: Ablation) -> Answer:
+def compare(outcomes: pa.Table, asked: Asked, views: Mapping[str, frozenset[str]], experiment: Ablation) -> tuple[tuple[int, ...], np.ndarray, np.ndarray]:
+    """The seeds both arms finished, the differences of shape (seeds, clips), and the other arm's values of that shape."""
     question = asked.question
-    task = question.task or experiment.phases[0].task
+    task = question.task or experiment.main_task
     keys = None if question.view == EVERYTHING else views[question.view]
     one, other = (scores(outcomes, arm, task, question.metric, keys) for arm in (question.arm, question.against))
     seeds, differences = paired(one, other)
-    if experiment.interval == "hierarchical-bootstrap" and len(seeds) >= 8:
+    return seeds, differences, np.array([other.values[other.seeds.index(seed)] for seed in seeds]).reshape(differences.shape)
+
+
+def _answer(asked: Asked, differences: np.ndarray, other: np.ndarray, experiment: Ablation) -> Answer:
+    if experiment.interval == "hierarchical-bootstrap" and len(differences) >= FEWEST_FOR_BOOTSTRAP:
         interval = hierarchical_bootstrap(differences, np.random.default_rng(experiment.evaluation.seed), experiment.confidence)
     else:
         interval = paired_t(differences.mean(axis=1), experiment.confidence)
-    other_mean = float(np.mean([other.by_seed[other.seeds.index(seed)] for seed in seeds]))
-    effect = question.effect or abs(other_mean) * RELATIVE_EFFECT
-    alpha = 1 - experiment.confidence
+    other_mean, alpha = float(other.mean()), 1 - experiment.confidence
+    effect = asked.question.effect or abs(other_mean) * RELATIVE_EFFECT
+    several = interval.seeds > 1
     return Answer(
         asked=asked,
-        task=task,
+        task=asked.question.task or experiment.main_task,
         value=other_mean + interval.estimate,
         other=other_mean,
         interval=interval,
@@ -93,8 +120,8 @@ def _answer(outcomes: pa.Table, asked: Asked, views: Mapping[str, frozenset[str]
         questions=1,
         effect=effect,
         detectable=detectable_effect(interval.spread, interval.seeds, alpha),
-        seeds_needed=seeds_needed(effect, interval.spread, alpha) if interval.seeds > 1 else None,
-        clips_needed=clips_needed(effect, components(differences), interval.seeds, alpha) if interval.seeds > 1 and differences.shape[1] > 1 else None,
+        seeds_needed=seeds_needed(effect, interval.spread, alpha) if several else None,
+        clips_needed=clips_needed(effect, components(differences), interval.seeds, alpha) if several and differences.shape[1] > 1 else None,
         outcome="undecided",
     )
 
@@ -108,56 +135,28 @@ def _settled(answer: Answer, confidence: float) -> Answer:
     return replace(answer, outcome="no difference" if inside else "undecided")
 
 
-def sentence(answer: Answer, budget: str) -> str:
-    """The answer in one sentence or two; `budget` says what was equal, such as `200 steps each`."""
-    question, measure = answer.asked.question, answer.measure
-    where = "" if question.view == EVERYTHING else f" on what `{question.view}` keeps of the held-out clips"
-    if answer.outcome in ("better", "worse"):
-        verb = "trains a better model than" if answer.outcome == "better" else "trains a worse model than"
-        way = "lower" if answer.interval.estimate < 0 else "higher"
-        return (
-            f"`{question.arm}` {verb} `{question.against}` at {budget}: its {measure.title}{where} is {way} by {figure(abs(answer.interval.estimate))}, "
-            f"{figure(answer.value)} against {figure(answer.other)} ({_certainty(answer)})."
-        )
-    if answer.outcome == "no difference":
-        return (
-            f"`{question.arm}` and `{question.against}` train equally good models at {budget}: their {measure.title}{where} differs by less than "
-            f"{figure(answer.effect)}, the smallest difference worth knowing ({_certainty(answer)})."
-        )
-    return f"No difference found between `{question.arm}` and `{question.against}` at {budget}: {_undecided(answer, where)}"
+def simulated_coverage(outcomes: pa.Table, answers: Sequence[Answer], views: Mapping[str, frozenset[str]], experiment: Ablation) -> dict[str, float]:
+    """What the intervals used here really cover, with as many seeds and clips and the spread of the first answer's differences.
 
+    A paired t interval speaks of these held-out clips, a hierarchical bootstrap of others as well, so each is tried on its own claim.
+    """
+    if not answers:
+        return {}
+    _, differences, _ = compare(outcomes, answers[0].asked, views, experiment)
+    if min(differences.shape) < 2:
+        return {}
+    parts, rng = components(differences), np.random.default_rng(experiment.evaluation.seed)
 
-def _undecided(answer: Answer, where: str) -> str:
-    interval, title = answer.interval, answer.measure.title
-    if interval.seeds < 2:
-        return f"with one seed the {title}{where} differs by {signed(interval.estimate)}, which says nothing about other seeds; train at least 2, better 5."
-    nearly = " The interval excludes zero by itself, but not once it is corrected for how many questions were asked." if interval.excludes_zero else ""
-    wanted = [f"{answer.seeds_needed} seeds" if answer.seeds_needed is not None else "more than 10,000 seeds"]
-    wanted += [f"{answer.clips_needed} held-out clips"] if answer.clips_needed is not None else []
-    rough = ", roughly, since so few seeds tell little of their spread" if interval.seeds < 4 else ""
-    return (
-        f"the {title}{where} differs by {signed(interval.estimate)} ({_certainty(answer)}).{nearly} To see {figure(answer.effect)}, at least "
-        f"{' or '.join(wanted)} would be needed{rough}; these could see {figure(answer.detectable)}."
-    )
+    def by_t(values: np.ndarray) -> tuple[float, float]:
+        found = paired_t(values.mean(axis=1), experiment.confidence)
+        return found.low, found.high
 
+    def by_bootstrap(values: np.ndarray) -> tuple[float, float]:
+        found = hierarchical_bootstrap(values, rng, experiment.confidence, draws=1000)
+        return found.low, found.high
 
-def _certainty(answer: Answer) -> str:
-    interval = answer.interval
-    bounds = f"{interval.confidence * 100:g} % interval {signed(interval.low)} to {signed(interval.high)}"
-    method = {"paired-t": "paired t", "hierarchical-bootstrap": "hierarchical bootstrap"}[interval.method]
-    corrected = f" corrected for {answer.questions} questions" if answer.questions > 1 else ""
-    return f"{bounds}, {method} over {interval.seeds} seeds, p {probability(answer.p)}{corrected}"
-
-
-def figure(value: float) -> str:
-    """A number with three significant digits."""
-    return f"{value:.3g}" if np.isfinite(value) else "∞"
-
-
-def signed(value: float) -> str:
-    """A difference, with its sign and a true minus."""
-    return f"{value:+.3g}".replace("-", "−").replace("inf", "∞")
-
-
-def probability(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+    seeds, clips = differences.shape
+    covers = {"paired t over seeds": coverage(by_t, replace(parts, clips=0.0), seeds, clips, 1000, rng)}
+    if experiment.interval == "hierarchical-bootstrap":
+        covers["hierarchical bootstrap over seeds and clips"] = coverage(by_bootstrap, parts, seeds, clips, 200, rng)
+    return covers

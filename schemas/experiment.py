@@ -1,11 +1,13 @@
 """Ablation and Arm: which corpora are compared, at what equal cost, on what held-out footage; written in TOML."""
 
 import difflib
+import importlib.resources
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from schemas.document import Document
+from schemas.document import Document, DocumentError, parse_document, read_toml
 from schemas.run import Phase, Task
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -101,7 +103,7 @@ class Question(Document):
     arm: str
     against: str
     metric: Metric = "held_out_loss"
-    task: Task | None = Field(default=None, description="the phase it is asked of; by default the first")
+    task: Task | None = Field(default=None, description="the phase it is asked of; by default the first but the autoencoder's")
     view: str = Field(default=EVERYTHING, description="`everything` held out, or the name of an arm: what its recipe keeps of it")
     effect: float | None = Field(default=None, gt=0, description="the smallest difference worth knowing; by default 1 % of the other arm's value")
 
@@ -149,7 +151,10 @@ class Ablation(Document):
     init: str = "scratch"
     latent: Literal["embedded", "stable-diffusion"] = "embedded"
     text: Literal["embedded", "clip"] = "embedded"
+    models: str | None = Field(default=None, description="folder with published encoders, where `latent` or `text` asks for them")
     precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=2, gt=0, description="CPU threads of one trial")
     budget: Literal["steps", "clips", "hours", "compute"] = Field(default="steps", description="what is made equal between arms, beside the steps")
     seeds: tuple[int, ...] = Field(min_length=1)
     held_out: HeldOut = HeldOut()
@@ -161,6 +166,11 @@ class Ablation(Document):
     interval: Literal["paired-t", "hierarchical-bootstrap"] = "paired-t"
     on: Literal["auto", "here", "ray"] = "auto"
     price_per_hour: float | None = Field(default=None, gt=0, description="of one worker, in your currency; for the estimated cost")
+
+    @property
+    def main_task(self) -> Task:
+        """The phase that questions are asked of unless they name another: the first that is not the autoencoder's."""
+        return next((phase.task for phase in self.phases if phase.task != "autoencode"), self.phases[0].task)
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Ablation":
@@ -200,3 +210,40 @@ def _check_question(question: Question, names: list[str], ablation: Ablation) ->
     tasks = [phase.task for phase in ablation.phases]
     if question.task is not None and question.task not in tasks:
         raise ValueError(f"questions: `{question.task}` is not among the phases ({', '.join(tasks)})")
+
+
+def read_experiment(file_or_name: str | Path, corpus: str | None = None, sweep: str | None = None) -> Ablation:
+    """An experiment from a TOML file, or by the name of one that ships with clipmill (`pipelines/experiments`).
+
+    Args:
+        corpus: instead of the one the experiment names.
+        sweep: a recipe from which arms and questions are made, instead of those of the experiment.
+
+    Raises:
+        DocumentError: there is no such experiment, or it is wrong; the message says where and what is allowed.
+    """
+    path = Path(file_or_name)
+    if path.suffix != ".toml" and not path.is_file():
+        shipped = Path(str(importlib.resources.files("pipelines"))) / "experiments"
+        names = sorted(entry.stem for entry in shipped.glob("*.toml"))
+        if str(file_or_name) not in names:
+            raise DocumentError(f"no experiment `{file_or_name}`: give a .toml file, or one of the shipped names: {', '.join(names)}")
+        path = shipped / f"{file_or_name}.toml"
+    data, text = read_toml(path)
+    if corpus is not None:
+        data["corpus"] = corpus
+    if sweep is not None:
+        data |= {"arms": [], "questions": [], "sweep": {"recipe": sweep}}
+    return _beside(parse_document(data, Ablation, str(path), text), path.parent)
+
+
+def _beside(experiment: Ablation, folder: Path) -> Ablation:
+    """The experiment with recipes found beside its file, as people name them there."""
+
+    def found(recipe: str) -> str:
+        return str(folder / recipe) if recipe.endswith(".toml") and not Path(recipe).exists() and (folder / recipe).exists() else recipe
+
+    arms = tuple(arm.model_copy(update={"recipe": found(arm.recipe)}) for arm in experiment.arms)
+    sweep = experiment.sweep.model_copy(update={"recipe": found(experiment.sweep.recipe)}) if experiment.sweep else None
+    held_out = experiment.held_out.model_copy(update={"recipe": found(experiment.held_out.recipe)}) if experiment.held_out.recipe else experiment.held_out
+    return experiment.model_copy(update={"arms": arms, "sweep": sweep, "held_out": held_out})

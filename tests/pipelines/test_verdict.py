@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.arms import Asked
 from pipelines.outcomes import OUTCOMES, by_level, paired, scores
-from pipelines.verdict import judge, sentence
+from pipelines.verdict import judge, simulated_coverage
+from pipelines.wording import sentence
 from schemas.experiment import Ablation, Question
 from schemas.table import table_of
 
@@ -43,7 +44,7 @@ def experiment(seeds: int, **changes: Any) -> Ablation:
 
 def verdict(table: pa.Table, seeds: int, **question: Any) -> Any:
     asked = [Asked(Question(arm="strict", against="loose", **question))]
-    return judge(table, asked, {"strict": frozenset({"clip00", "clip01"})}, experiment(seeds))[0]
+    return judge(table, asked, {"strict": frozenset({"clip00", "clip01"})}, experiment(seeds))[0][0]
 
 
 def test_a_real_difference_is_found_with_its_direction_and_interval():
@@ -86,7 +87,7 @@ def test_one_seed_decides_nothing():
 def test_asking_many_questions_is_corrected_for():
     table = outcomes(-0.012, 4, spread=0.006)
     asked = [Asked(Question(arm="strict", against="loose"))] * 4
-    alone, together = judge(table, asked[:1], {}, experiment(4)), judge(table, asked, {}, experiment(4))
+    alone, together = judge(table, asked[:1], {}, experiment(4))[0], judge(table, asked, {}, experiment(4))[0]
     assert together[0].p == pytest.approx(min(1, 4 * alone[0].p))
     assert together[0].interval == alone[0].interval
 
@@ -94,7 +95,7 @@ def test_asking_many_questions_is_corrected_for():
 def test_controls_are_corrected_among_themselves():
     table = outcomes(0.03, 5)
     real, harm = Asked(Question(arm="strict", against="loose")), Asked(Question(arm="strict", against="loose"), "worse", "frozen")
-    answers = judge(table, [real, harm, harm], {}, experiment(5))
+    answers, _ = judge(table, [real, harm, harm], {}, experiment(5))
     assert [answer.questions for answer in answers] == [1, 2, 2]
     assert [answer.as_expected for answer in answers] == [None, True, True]
 
@@ -111,9 +112,34 @@ def test_a_seed_that_one_arm_did_not_finish_is_left_out_of_the_pairs():
     assert answer.interval.seeds == 4
 
 
+def test_a_question_that_cannot_be_asked_says_why():
+    table = outcomes(-0.03, 2)
+    nobody = table.filter(pa.array([row["arm"] == "loose" for row in table.to_pylist()]))
+    question = [Asked(Question(arm="strict", against="loose"))]
+    assert judge(nobody, question, {}, experiment(2)) == ([], ["`strict` against `loose` on held-out loss: no seed was finished by both"])
+    view = [Asked(Question(arm="strict", against="loose", view="strict"))]
+    answers, unasked = judge(table, view, {"strict": frozenset()}, experiment(2))
+    assert not answers and "no held-out clip has this metric in this view" in unasked[0]
+
+
+def test_clips_that_cannot_have_a_metric_are_left_out_of_it():
+    rows = [{**row, "loss_in_region": None if row["key"] == "clip03" else row["loss_in_region"]} for row in outcomes(0.0, 2).to_pylist()]
+    found = scores(table_of(rows, OUTCOMES), "loose", TASK, "region_loss")
+    assert "clip03" not in found.keys and len(found.keys) == 11
+
+
+def test_the_intervals_used_cover_what_they_say_at_this_spread():
+    for method in ("paired-t", "hierarchical-bootstrap"):
+        told = experiment(8, interval=method)
+        table = outcomes(0.0, 8)
+        answers, _ = judge(table, [Asked(Question(arm="strict", against="loose"))], {}, told)
+        covers = simulated_coverage(table, answers, {}, told)
+        assert all(0.9 < share <= 1 for share in covers.values()) and len(covers) == (1 if method == "paired-t" else 2)
+
+
 def test_eight_seeds_may_be_bootstrapped_over_seeds_and_clips():
     asked = [Asked(Question(arm="strict", against="loose"))]
-    (answer,) = judge(outcomes(-0.03, 8), asked, {}, experiment(8, interval="hierarchical-bootstrap"))
+    (answer,), _ = judge(outcomes(-0.03, 8), asked, {}, experiment(8, interval="hierarchical-bootstrap"))
     assert answer.interval.method == "hierarchical-bootstrap" and answer.outcome == "better"
     assert "hierarchical bootstrap over 8 seeds" in sentence(answer, "200 steps each")
 
