@@ -1,0 +1,260 @@
+"""Deduplicating: copies come together whatever was done to them, look-alikes do not, and nothing comes together by way of a third."""
+
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.compare import same_footage
+from curate.corpus import open_corpus
+from curate.deduplicate import best_first, comparable, deduplicate
+from curate.engine import run_here
+from curate.fingerprint import CROPS, MIRROR, descriptors, footage, still
+from curate.neighbours import Described, likely_pairs
+from curate.placement import overlaid, place
+from curate.views import RELATIONS
+from schemas.clip import clip_id
+from schemas.table import table_of
+
+TIMES = (0.6, 1.9, 3.1, 4.4)
+
+
+def scene(seed, detail=40):
+    """A luma picture of blobs (180, 320), another for each seed."""
+    generator = np.random.default_rng(seed)
+    picture = cv2.resize(generator.uniform(0, 255, (9, 16)).astype(np.float32), (320, 180), interpolation=cv2.INTER_CUBIC)
+    for _ in range(detail):
+        x, y, radius, level = generator.integers(0, [320, 180, 25, 255])
+        cv2.circle(picture, (int(x), int(y)), int(radius) + 3, float(level), -1)
+    return np.clip(picture, 0, 255)
+
+
+def moving(seed, times=TIMES, shift=9.0):
+    """A clip: the scene under a camera that pans by `shift` pixels a second, at these times."""
+    wide = np.hstack([scene(seed), scene(seed + 1000)])
+    return [wide[:, round(shift * time) : round(shift * time) + 320] for time in times]
+
+
+def watermarked(picture):
+    return cv2.putText(picture.astype(np.uint8), "CLIP", (210, 165), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 3)
+
+
+def letterboxed(picture):
+    return cv2.copyMakeBorder(picture, 30, 30, 0, 0, cv2.BORDER_CONSTANT, value=0)
+
+
+EDITS = {
+    "scaled": lambda picture: cv2.resize(picture, (192, 108), interpolation=cv2.INTER_AREA),
+    "cropped": lambda picture: picture[9:171, 16:304],
+    "cropped by 15 % off centre": lambda picture: picture[0:153, 40:312],
+    "graded": lambda picture: 255 * (picture / 255) ** 0.7 * 0.8 + 20,
+    "watermarked": watermarked,
+    "noisy": lambda picture: picture + np.random.default_rng(5).normal(0, 8, picture.shape),
+    "letterboxed": letterboxed,
+}
+
+
+def stills(pictures, times=TIMES, box=None):
+    made = [still(cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8))[1].tobytes(), time, box) for picture, time in zip(pictures, times)]
+    return [one for one in made if one is not None]
+
+
+def clip_of(pictures, times=TIMES, box=None, length_s=5.0):
+    return footage(length_s, stills(pictures, times, box))
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_copy_is_the_same_footage(edit):
+    box = [0.0, 30 / 240, 1.0, 210 / 240] if edit == "letterboxed" else None
+    assert same_footage(clip_of(moving(1)), clip_of([EDITS[edit](picture) for picture in moving(1)], box=box)) > 0.96
+
+
+def test_a_mirrored_copy_is_one_only_when_asked_for():
+    original, mirrored = clip_of(moving(2)), clip_of([np.ascontiguousarray(picture[:, ::-1]) for picture in moving(2)])
+    assert same_footage(original, mirrored, mirror=True) > 0.96 and same_footage(original, mirrored) == 0
+
+
+def test_a_part_of_a_clip_is_a_copy_and_a_neighbouring_part_is_not():
+    whole, middle = clip_of(moving(3)), clip_of(moving(3, (1.4, 1.9, 2.6, 3.1)), (0.4, 0.9, 1.6, 2.1), length_s=2.5)
+    assert same_footage(whole, middle) > 0.96
+    later = clip_of(moving(3, (4.45, 5.8, 7.0, 8.3)), (0.05, 1.4, 2.6, 3.9))
+    assert same_footage(whole, later) == 0
+
+
+def test_a_faster_copy_is_a_copy():
+    assert same_footage(clip_of(moving(4)), clip_of(moving(4), tuple(time / 1.25 for time in TIMES), length_s=4.0)) > 0.96
+
+
+def test_another_object_before_the_same_background_is_no_copy():
+    background = scene(5)
+    object_, other = (cv2.resize(scene(seed, 80), (90, 110)) for seed in (6, 7))
+    pictures = [[np.copy(background) for _ in TIMES] for _ in range(2)]
+    for frames, shown in zip(pictures, (object_, other)):
+        for frame in frames:
+            frame[40:150, 120:210] = shown
+    assert same_footage(clip_of(pictures[0]), clip_of(pictures[1])) == 0
+
+
+def test_one_moment_alike_does_not_make_up_for_moments_that_differ():
+    """A fixed camera on an empty room: both clips begin empty, and then other people come in."""
+    room = scene(8)
+    visits = []
+    for seed in (9, 10):
+        visited = room.copy()
+        visited[30:170, 60:180] = cv2.resize(scene(seed, 80), (120, 140))
+        visits.append(clip_of([room, visited, visited, visited]))
+    assert same_footage(*visits) == 0
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_picture_of_nothing_is_evidence_of_nothing(level):
+    assert stills([np.full((180, 320), level)] * 4) == []
+    assert same_footage(clip_of([np.full((180, 320), level)] * 4), clip_of([np.full((180, 320), level)] * 4)) == 0
+
+
+def test_what_does_not_decode_is_left_out():
+    assert still(b"not a picture", 0.0, None) is None and still(b"", 0.0, [0.5, 0.5, 0.5, 0.5]) is None
+
+
+def test_a_placement_is_found_to_a_fraction_of_a_pixel():
+    picture = cv2.GaussianBlur(scene(11), (0, 0), 1.5).astype(np.float32)
+    into = np.array([[1.13, 0, -17.4], [0, 1.13, -6.7]], np.float32)
+    inner = cv2.warpAffine(picture, into, (320, 180))
+    small = [cv2.resize(one, (128, 72), interpolation=cv2.INTER_AREA) for one in (picture, inner)]
+    found = place(*small, mirror=False)
+    assert found.agreement > 0.995
+    assert found.matrix[0, 0] == pytest.approx(1 / 1.13, abs=0.01) and found.matrix[0, 2] == pytest.approx(17.4 / 1.13 * 0.4, abs=0.5)
+    part, other = overlaid(*small, found)
+    assert part.shape == other.shape and part.size > 0.7 * small[0].size
+
+
+def test_a_descriptor_of_a_mirrored_picture_is_the_mirrored_descriptor():
+    picture = scene(12)
+    assert descriptors(np.ascontiguousarray(picture[:, ::-1]))[0] == pytest.approx(descriptors(picture)[0] * MIRROR, abs=1e-3)
+
+
+def test_likely_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
+    vectors = np.stack([descriptors(scene(seed)) for seed in range(400)] + [descriptors(EDITS["cropped"](scene(seed))) for seed in range(20)])
+    described = Described(vectors, np.arange(len(vectors)))
+    wanted = {(seed, 400 + seed) for seed in range(20)}
+    assert wanted <= {tuple(pair) for pair in likely_pairs(described, mirror=False).tolist()}
+    monkeypatch.setattr("curate.neighbours.EXACT_UP_TO", 100)
+    assert len(wanted & {tuple(pair) for pair in likely_pairs(described, mirror=False).tolist()}) >= 19
+
+
+def corpus_of(folder, films, **columns):
+    """A corpus whose sources each hold one clip of these pictures; `columns` gives further columns of a source's clip."""
+    corpus = open_corpus(str(folder), create=True)
+    for name, pictures in films.items():
+        own = columns.get(name, {})
+        span = {"clip_id": clip_id(name, 0, 120), "source_id": name, "media_type": "video", "shot_index": 0, "start_s": 0.0, "end_s": 5.0, **own}
+        proxies = [
+            {"clip_id": span["clip_id"], "source_id": name, "kind": "frame", "proxy_index": i, "time_s": time, "image": _jpeg(picture)}
+            for i, (time, picture) in enumerate(zip(TIMES, pictures))
+        ]
+        added = {"source_id": name, "uri": name, "status": "ok", "media_type": "video"}
+        corpus.append("added", table_of([added], RELATIONS["added"]), name)
+        spans = table_of([{"width": 320, "height": 180, **span}], RELATIONS["spans"])
+        readings = table_of([{"source_id": name, "status": "ok", "duration_s": 5.0}], RELATIONS["readings"])
+        corpus.commit(name, {"spans": spans, "proxies": table_of(proxies, RELATIONS["proxies"]), "readings": readings})
+    return corpus
+
+
+def _jpeg(picture):
+    return cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8))[1].tobytes()
+
+
+def clusters(corpus):
+    return {row["clip_id"].split("-")[0]: row["duplicate_cluster"].split("-")[0] for row in corpus.table("clips").to_pylist()}
+
+
+def test_clusters_form_around_the_best_copy(tmp_path):
+    films = {
+        "a": moving(1),
+        "b": [EDITS["scaled"](p) for p in moving(1)],
+        "c": moving(2),
+        "d": [EDITS["graded"](p) for p in moving(1)],
+        "e": [np.zeros((180, 320))] * 4,
+    }
+    corpus = corpus_of(tmp_path, films, b={"width": 192, "height": 108}, d={"width": 640, "height": 360})
+    report = deduplicate(corpus)
+    assert clusters(corpus) == {"a": "d", "b": "d", "c": "c", "d": "d", "e": "e"}
+    assert (report.clips, report.duplicates, report.clusters) == (5, 2, 1)
+    copies = {row["clip_id"].split("-")[0]: row["duplicate_of"] for row in corpus.table("clips").to_pylist()}
+    assert copies["d"] is None and copies["a"] == clip_id("d", 0, 120)
+
+
+def test_two_clips_do_not_come_together_through_a_third(tmp_path):
+    """The middle one overlaps both its neighbours by more than half; they overlap each other by less."""
+    films = {name: moving(3, tuple(start + time for time in TIMES)) for name, start in (("a", 0.0), ("b", 1.25), ("c", 2.5 + 1.2))}
+    films["b"] = moving(3, tuple(1.25 + time for time in TIMES))
+    corpus = corpus_of(tmp_path, films, b={"width": 160, "height": 90})
+    deduplicate(corpus)
+    found = clusters(corpus)
+    assert found["a"] != found["c"]
+
+
+def test_only_new_clips_are_described_again(tmp_path):
+    films = {"a": moving(1), "b": moving(2)}
+    corpus = corpus_of(tmp_path, films)
+    deduplicate(corpus)
+    corpus = corpus_of(tmp_path, {"c": [EDITS["graded"](picture) for picture in moving(2)]})
+    seen = []
+
+    def counting(rows, stages):
+        seen.extend(rows["clip_id"].to_pylist())
+        return run_here(rows, stages)
+
+    deduplicate(corpus, run=counting)
+    assert seen == [clip_id("c", 0, 120)] and clusters(corpus) == {"a": "a", "b": "b", "c": "b"}
+
+
+def test_an_empty_corpus_has_no_duplicates(tmp_path):
+    assert deduplicate(open_corpus(str(tmp_path), create=True)).clips == 0
+
+
+def test_a_clean_copy_is_better_than_a_larger_one_with_a_watermark():
+    base = {"start_s": 0.0, "end_s": 5.0, "content_box": None, "technical": None}
+    rows = [
+        {**base, "clip_id": "marked", "width": 1920, "height": 1080, "watermark": 0.9},
+        {**base, "clip_id": "boxed", "width": 640, "height": 480, "watermark": 0.0, "content_box": [0.0, 0.125, 1.0, 0.875]},
+        {**base, "clip_id": "clean", "width": 640, "height": 480, "watermark": None},
+    ]
+    assert [rows[i]["clip_id"] for i in best_first(pa.Table.from_pylist(rows)).to_pylist()] == ["clean", "boxed", "marked"]
+
+
+def test_parts_of_one_shot_are_never_copies_of_one_another():
+    row = {"media_type": "video", "source_id": "a", "shot_index": 0}
+    assert not comparable(row, row) and comparable(row, {**row, "shot_index": 1}) and not comparable(row, {**row, "source_id": "b", "media_type": "image"})
+
+
+CHOSEN = {
+    "soccer": ("base", "crop15", "watermark", "mirror", "trim_mid", "reenc_crf38"),
+    "dog": ("base", "letterbox", "retime_1.25x"),
+}
+LOOK_ALIKES = ("mdn-learning__elf.webm", "mdn-learning__monster.webm")
+
+
+def test_truth_labelled_copies_come_together_and_look_alikes_stay_apart(shared_media, tmp_path):
+    from curate.read import ReadVideos
+
+    files = [f"truth/dups/{family}__{variant}.mp4" for family, variants in CHOSEN.items() for variant in variants] + [f"raw/{name}" for name in LOOK_ALIKES]
+    assert {video["file"] for video in json.loads((shared_media / "truth/dups.json").read_text())["videos"]} >= set(files[:-2])
+    corpus = open_corpus(str(tmp_path), create=True)
+    rows = []
+    for file in files:
+        name = "s" + hashlib.sha256((shared_media / file).read_bytes()).hexdigest()[:20]
+        rows.append({"source_id": name, "uri": str(shared_media / file), "media_type": "video"})
+        corpus.append("added", table_of([{**rows[-1], "status": "ok"}], RELATIONS["added"]), name)
+    assert sum(made.num_rows for made in run_here(pa.Table.from_pylist(rows), [ReadVideos(corpus.url)])) >= len(files)
+    deduplicate(corpus, mirror=True)
+    of = {row["source_id"]: file for row, file in zip(rows, files)}
+    found: dict[str, set[str]] = {}
+    for row in corpus.table("clips").to_pylist():
+        found.setdefault(of[row["source_id"]].split("/")[-1].split("__")[0 if "dups" in of[row["source_id"]] else -1], set()).add(row["duplicate_cluster"])
+    assert len(found["soccer"]) == len(found["dog"]) == 1
+    assert len({frozenset(names) for names in found.values()}) == len(found) == 4
+    assert CROPS[0] == 1.0
