@@ -1,0 +1,186 @@
+"""The video UNet written out plainly: the yardstick for `benchmarks/unet.py`, never imported by the product.
+
+The same function from the same weights, the way such networks are usually ported: scores and softmax as separate steps, text
+repeated for every frame, contiguous copies around every fold, whole 3-D convolutions over time.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.embeddings import get_timestep_embedding
+from torch import Tensor
+
+
+class PlainUNet:
+    """Configuration and weights of a VideoUNet; call it as one. Video only: no images beside it."""
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+        self.config = config
+        self.weights = {key: value.detach().clone().requires_grad_(not key.endswith("freqs")) for key, value in weights.items()}
+        levels = len(config["block_out_channels"])
+        self.heads, self.only_cross = (
+            tuple(value) if isinstance(value, tuple | list) else (value,) * levels for value in (config["num_attention_heads"], config["only_cross_attention"])
+        )
+
+    def __call__(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        embedded = get_timestep_embedding(timestep, self.config["block_out_channels"][0], self.config["flip_sin_to_cos"], self.config["freq_shift"])
+        time = self.linear("time_embedding.linear_2", F.silu(self.linear("time_embedding.linear_1", embedded)))
+        if class_labels is not None and "class_embedding.weight" in self.weights:
+            time = time + F.embedding(class_labels, self.weights["class_embedding.weight"])
+        text, levels = encoder_hidden_states, len(self.config["block_out_channels"])
+        x = self.conv("conv_in", sample)
+        states = [x]
+        for level in range(levels):
+            block = f"down_blocks.{level}"
+            for layer in range(self.config["layers_per_block"]):
+                x = self.resnet(f"{block}.resnets.{layer}", x, time)
+                x = self.transformer(f"{block}.attentions.{layer}", x, text, level, self.only_cross[level])
+                states.append(x)
+            if level < levels - 1:
+                x = self.conv(f"{block}.downsamplers.0.conv", x, stride=2)
+                states.append(x)
+            x = self.temporal_module(f"down_temporal_blocks.{level}", x, time)
+        x = self.resnet("mid_block.resnets.0", x, time)
+        x = self.transformer("mid_block.attentions.0", x, text, levels - 1, self.config["middle_only_cross_attention"])
+        x = self.temporal_module("mid_temporal_block", self.resnet("mid_block.resnets.1", x, time), time)
+        for step, level in enumerate(reversed(range(levels))):
+            block = f"up_blocks.{step}"
+            for layer in range(self.config["layers_per_block"] + 1):
+                x = self.resnet(f"{block}.resnets.{layer}", torch.cat([x, states.pop()], dim=1), time)
+                x = self.transformer(f"{block}.attentions.{layer}", x, text, level, self.only_cross[level])
+            if level > 0:
+                x = self.conv(f"{block}.upsamplers.0.conv", F.interpolate(x, size=states[-1].shape[2:], mode="nearest"))
+            x = self.temporal_module(f"up_temporal_blocks.{step}", x, time)
+        return self.conv("conv_out", F.silu(self.norm("conv_norm_out", x, self.config["norm_num_groups"], self.config["norm_eps"])))
+
+    def linear(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
+
+    def norm(self, name: str, x: Tensor, groups: int, eps: float) -> Tensor:
+        return F.group_norm(x, groups, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], eps)
+
+    def layer_norm(self, name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+
+    def conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
+        weight = self.weights[f"{name}.weight"]
+        out = F.conv2d(frames_to_batch(x), weight, self.weights[f"{name}.bias"], stride, weight.shape[-1] // 2)
+        return batch_to_frames(out, x.shape[2])
+
+    def time_conv(self, name: str, x: Tensor) -> Tensor:
+        weight = self.weights[f"{name}.weight"]
+        return F.conv3d(x, weight, self.weights[f"{name}.bias"], padding=(weight.shape[2] // 2, 0, 0))
+
+    def resnet(self, name: str, x: Tensor, time: Tensor | None, groups: int | None = None, eps: float | None = None, over_time: bool = False) -> Tensor:
+        groups, eps = groups or self.config["norm_num_groups"], eps or self.config["norm_eps"]
+        conv = self.time_conv if over_time else self.conv
+        h = conv(f"{name}.conv1", F.silu(self.norm(f"{name}.norm1", x, groups, eps)))
+        if time is not None:
+            h = h + self.linear(f"{name}.time_emb_proj", F.silu(time))[:, :, None, None, None]
+        h = conv(f"{name}.conv2", F.silu(self.norm(f"{name}.norm2", h, groups, eps)))
+        return h + (self.conv(f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in self.weights else x)
+
+    def temporal_module(self, name: str, x: Tensor, time: Tensor) -> Tensor:
+        if f"{name}.shift_conv.weight" not in self.weights:
+            return x
+        h = self.resnet(f"{name}.resblocks_3d_t", x, time, self.config["temporal_norm_groups"], 1e-6, over_time=True)
+        h = self.resnet(f"{name}.resblocks_3d_s", h, time, self.config["temporal_norm_groups"], 1e-6)
+        return x + self.conv(f"{name}.shift_conv", h)
+
+    def transformer(self, name: str, x: Tensor, text: Tensor, level: int, only_cross: bool) -> Tensor:
+        if f"{name}.norm.weight" not in self.weights:
+            return x
+        if f"{name}.resblock_temporal.norm1.weight" in self.weights:
+            x = self.resnet(f"{name}.resblock_temporal", x, None, self.config["temporal_norm_groups"], 1e-6, over_time=True)
+        frames, (height, width) = x.shape[2], x.shape[3:]
+        folded = frames_to_batch(x)
+        text = text.repeat_interleave(frames, dim=0)
+        h = self.norm(f"{name}.norm", folded, self.config["norm_num_groups"], 1e-6)
+        if self.config["use_linear_projection"]:
+            h = self.linear(f"{name}.proj_in", h.flatten(2).transpose(1, 2).contiguous())
+        else:
+            h = F.conv2d(h, self.weights[f"{name}.proj_in.weight"], self.weights[f"{name}.proj_in.bias"]).flatten(2).transpose(1, 2).contiguous()
+        h = self.block(f"{name}.transformer_blocks.0", h, text, frames, self.heads[level], only_cross)
+        if self.config["use_linear_projection"]:
+            h = self.linear(f"{name}.proj_out", h).transpose(1, 2).unflatten(2, (height, width)).contiguous()
+        else:
+            h = h.transpose(1, 2).unflatten(2, (height, width)).contiguous()
+            h = F.conv2d(h, self.weights[f"{name}.proj_out.weight"], self.weights[f"{name}.proj_out.bias"])
+        return batch_to_frames(h + folded, frames)
+
+    def block(self, name: str, x: Tensor, text: Tensor, frames: int, heads: int, only_cross: bool) -> Tensor:
+        sparse = self.config["spatial_attention"] == "sparse_causal" and not only_cross
+        x = x + self.attention(f"{name}.attn1", self.layer_norm(f"{name}.norm1", x), text if only_cross else None, heads, frames if sparse else 0)
+        x = x + self.attention(f"{name}.attn2", self.layer_norm(f"{name}.norm2", x), text, heads)
+        if self.config["temporal_position"] == "before_ff":
+            x = self.over_time(name, x, frames, heads)
+        h, gate = self.linear(f"{name}.ff.net.0.proj", self.layer_norm(f"{name}.norm3", x)).chunk(2, dim=-1)
+        x = x + self.linear(f"{name}.ff.net.2", h * F.gelu(gate))
+        return x if self.config["temporal_position"] == "before_ff" else self.over_time(name, x, frames, heads)
+
+    def attention(self, name: str, x: Tensor, context: Tensor | None, heads: int, sparse_frames: int = 0) -> Tensor:
+        q = self.linear(f"{name}.to_q", x)
+        k, v = (self.linear(f"{name}.to_{part}", x if context is None else context) for part in "kv")
+        if sparse_frames:
+            k, v = (first_and_former(part, sparse_frames) for part in (k, v))
+        q, k, v = (heads_to_batch(part, heads) for part in (q, k, v))
+        scores = torch.bmm(q, k.transpose(1, 2)) * q.shape[-1] ** -0.5
+        return self.linear(f"{name}.to_out.0", batch_to_heads(torch.bmm(scores.softmax(dim=-1), v), heads))
+
+    def over_time(self, name: str, x: Tensor, frames: int, heads: int) -> Tensor:
+        suffix, places = self.config["temporal_suffix"], x.shape[1]
+        rows = x.unflatten(0, (-1, frames)).transpose(1, 2).flatten(0, 1).contiguous()
+        layer = f"{name}.attn_{suffix}"
+        normed = self.layer_norm(f"{name}.norm_{suffix}", rows)
+        q, k, v = (self.linear(f"{layer}.to_{part}", normed).unflatten(-1, (heads, -1)).transpose(1, 2).contiguous() for part in "qkv")
+        q = q * q.shape[-1] ** -0.5
+        if self.config["temporal_encoding"] == "none":
+            scores = q @ k.transpose(-1, -2)
+        else:
+            table = self.weights[f"{layer}.time_rel_pos_bias.relative_attention_bias.weight"]
+            scores = rotate(q) @ rotate(k).transpose(-1, -2) + F.embedding(buckets(frames, table.device), table).permute(2, 0, 1)
+        out = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
+        rows = rows + self.linear(f"{layer}.to_out.0", out)
+        return rows.unflatten(0, (-1, places)).transpose(1, 2).flatten(0, 1).contiguous()
+
+
+def frames_to_batch(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(0, 1).contiguous()
+
+
+def batch_to_frames(x: Tensor, frames: int) -> Tensor:
+    return x.unflatten(0, (-1, frames)).transpose(1, 2).contiguous()
+
+
+def heads_to_batch(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1).contiguous()
+
+
+def batch_to_heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2).contiguous()
+
+
+def first_and_former(x: Tensor, frames: int) -> Tensor:
+    by_frame = x.unflatten(0, (-1, frames))
+    former = [max(frame - 1, 0) for frame in range(frames)]
+    return torch.cat([by_frame[:, [0] * frames], by_frame[:, former]], dim=2).flatten(0, 1)
+
+
+def rotate(x: Tensor) -> Tensor:
+    channels = min(32, x.shape[-1] // 2 * 2)
+    frequencies = 10_000 ** (-torch.arange(0, channels, 2, device=x.device) / 32)
+    angles = torch.outer(torch.arange(x.shape[-2], dtype=torch.float32, device=x.device), frequencies)
+    even, odd = x[..., 0:channels:2], x[..., 1:channels:2]
+    turned = torch.stack([even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos()], dim=-1).flatten(-2)
+    return torch.cat([turned, x[..., channels:]], dim=-1)
+
+
+def buckets(frames: int, device: torch.device) -> Tensor:
+    position = torch.arange(frames, device=device)
+    distance = position[None, :] - position[:, None]
+    size = distance.abs()
+    far = (8 + (torch.log(size.clamp(min=1) / 8) / math.log(4) * 8).long()).clamp(max=15)
+    return (distance > 0) * 16 + torch.where(size < 8, size, far)
