@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class Cascade(DiffusionPipeline):
     register_modules: Any
     register_to_config: Any
     set_progress_bar_config: Any
-    _optional_components = ("base", "interpolation", "vsr", "autoencoder")
+    _optional_components: ClassVar[list[str]] = ["base", "interpolation", "vsr", "autoencoder"]
 
     def __init__(self, base: Any = None, interpolation: Any = None, vsr: Any = None, autoencoder: Any = None, run: dict[str, Any] | None = None) -> None:
         super().__init__()
