@@ -15,7 +15,7 @@ from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
 from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resize_clip
 from train.draws import generator
-from train.encoders import LatentSpace, TextFeatures, open_latent_space
+from train.encoders import LatentSpace, open_latent_space, open_text
 from train.samplers import Network, denoise, guided, in_chunks
 from train.tasks import TASKS
 
@@ -75,7 +75,7 @@ class Cascade(DiffusionPipeline):
         self.register_to_config(run=run)
         self.training_run = TrainingRun.model_validate(run)
         self.latents = open_latent_space(self.training_run) if autoencoder is None else LatentSpace(autoencoder)
-        self.text = TextFeatures(self.training_run.text, self.training_run.models)
+        self.text = open_text(self.training_run.text, self.training_run.models, "cpu")
         self.set_progress_bar_config(disable=True)
 
     @property

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,12 @@ class TextFeatures:
         states = self._model(**tokens).last_hidden_state[0]
         padding = states.new_zeros(MINILM_TOKENS - 1 - len(states), states.shape[1])
         return torch.cat([states.mean(0, keepdim=True), states, padding])
+
+
+@lru_cache(maxsize=2)
+def open_text(name: str, models: str | None, device: str) -> TextFeatures:
+    """The text encoder a run asks for; loaded once in a process, since it never changes."""
+    return TextFeatures(name, models, device)
 
 
 def open_latent_space(run: TrainingRun) -> LatentSpace:

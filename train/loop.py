@@ -15,7 +15,7 @@ from train import checkpoint
 from train.autoencoder import PatchAutoencoder
 from train.data import Batch, ClipReader, training_batches
 from train.draws import training_draws
-from train.encoders import LatentSpace, TextFeatures, open_latent_space
+from train.encoders import LatentSpace, open_latent_space, open_text
 from train.logbook import Logbook
 from train.metrics import mean_held_out_loss
 from train.optimization import WeightAverage, choose_trainable, learning_rate, make_optimizer
@@ -78,7 +78,7 @@ def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, worl
         checkpoint.begin(folder, run, shards)
     with threads(run.threads):
         device = torch.device("cuda" if run.device == "auto" and torch.cuda.is_available() else "cpu" if run.device == "auto" else run.device)
-        encoders = Encoders(open_latent_space(run).to(device), TextFeatures(run.text, run.models, device))
+        encoders = Encoders(open_latent_space(run).to(device), open_text(run.text, run.models, str(device)))
         for phase in run.phases:
             task = TASKS[phase.task](phase, encoders)
             part = folder / "cascade" / task.component

@@ -11,7 +11,7 @@ from schemas.table import column
 from train.checkpoint import load_component, read_run
 from train.data import Batch, ClipReader, held_out_batches
 from train.draws import generator, held_out_draws
-from train.encoders import LatentSpace, TextFeatures, open_latent_space
+from train.encoders import LatentSpace, open_latent_space, open_text
 from train.shards import Shards
 from train.tasks import TASKS, Encoders, Task
 
@@ -76,7 +76,7 @@ def open_task(checkpoint: Path, shards: str, task: str) -> tuple[Task, nn.Module
     if phase is None:
         raise ValueError(f"{checkpoint}: its run has no phase `{task}`; it has {', '.join(phase.task for phase in run.phases)}")
     latents = LatentSpace(load_component(cascade, "autoencoder")) if (cascade / "autoencoder").exists() else open_latent_space(run)
-    asked = TASKS[task](phase, Encoders(latents, TextFeatures(run.text, run.models)))
+    asked = TASKS[task](phase, Encoders(latents, open_text(run.text, run.models, "cpu")))
     return asked, load_component(cascade, asked.component), ClipReader(Shards(shards), phase)
 
 

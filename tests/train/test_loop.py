@@ -1,0 +1,112 @@
+"""The loop resumes bit for bit, keeps whole files only, and refuses another run's folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from schemas.document import DocumentError
+from schemas.run import Phase, TrainingRun
+from train.checkpoint import load_component
+from train.loop import Diverged, train
+
+BASE = Phase(task="text_to_video", steps=5, batch=2, frames=4, height=16, width=16, checkpoint_every=2)
+
+
+class Interrupted(Exception):
+    """Stands for the power going out."""
+
+
+def interrupting(at: int):
+    def listener(what: str, done: float, total: float) -> None:
+        if done == at:
+            raise Interrupted
+
+    return listener
+
+
+def weights(cascade: Path, component: str = "base") -> dict[str, torch.Tensor]:
+    return load_component(cascade, component).state_dict()
+
+
+def run_of(shards: Path, *phases: Phase, seed: int = 0) -> TrainingRun:
+    return TrainingRun(name="tiny", seed=seed, shards=str(shards), phases=phases)
+
+
+def test_every_phase_leaves_its_part_and_the_story_of_its_data(trained: Path, shards: Path):
+    assert {path.name for path in trained.iterdir() if path.is_dir()} == {"autoencoder", "base", "interpolation", "vsr"}
+    lineage = json.loads((trained / "lineage.json").read_text())
+    assert set(lineage) == {"shards", "run", "versions", "commit"}
+    assert "clip3" in lineage["shards"]["clips"]
+    assert lineage["run"]["shards"] == str(shards)
+
+
+def test_the_logbook_has_losses_and_validations_of_every_phase(trained: Path):
+    lines = [json.loads(line) for line in (trained.parent / "metrics.jsonl").read_text().splitlines()]
+    assert {line["task"] for line in lines if "loss" in line} == {"autoencode", "text_to_video", "interpolate", "upscale"}
+    assert {line["task"] for line in lines if "held_out_loss" in line} == {"autoencode", "text_to_video", "interpolate", "upscale"}
+
+
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_an_interrupted_run_ends_in_the_same_weights_bit_for_bit(shards: Path, tmp_path: Path, at: int):
+    run = run_of(shards, BASE)
+    whole = train(run, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(run, tmp_path / "broken", interrupting(at))
+    resumed = train(run, tmp_path / "broken")
+    one, other = weights(whole), weights(resumed)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    steps = [[json.loads(line)["step"] for line in (folder.parent / "metrics.jsonl").read_text().splitlines()] for folder in (whole, resumed)]
+    assert steps[0] == steps[1]
+
+
+def test_a_second_call_does_nothing_again(trained: Path, tiny_run: TrainingRun):
+    heard: list[str] = []
+    assert train(tiny_run, trained.parent, lambda what, done, total: heard.append(what)) == trained
+    assert heard == []
+
+
+def test_the_seed_decides(shards: Path, tmp_path: Path):
+    short = BASE.model_copy(update={"steps": 1})
+    folders = [train(run_of(shards, short, seed=seed), tmp_path / name) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    first, again, other = (weights(folder)["conv_in.weight"] for folder in folders)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(shards: Path, tmp_path: Path):
+    phase = BASE.model_copy(update={"steps": 2, "batch": 4})
+    one = weights(train(run_of(shards, phase), tmp_path / "whole"))
+    other = weights(train(run_of(shards, phase.model_copy(update={"accumulate": 2})), tmp_path / "parts"))
+    assert all(torch.allclose(one[name], other[name], atol=2e-5) for name in one)
+
+
+def test_temporal_training_leaves_spatial_weights_alone(shards: Path, tmp_path: Path):
+    start = weights(train(run_of(shards, BASE.model_copy(update={"steps": 1})), tmp_path / "image"))
+    phase = BASE.model_copy(update={"steps": 2, "trainable": "temporal", "init": f"run:{tmp_path / 'image' / 'cascade' / 'base'}"})
+    ended = weights(train(run_of(shards, phase), tmp_path / "video"))
+    moved = {name for name in start if not torch.equal(start[name], ended[name])}
+    assert moved and all("_temp" in name for name in moved)
+
+
+def test_another_run_is_refused_in_the_same_folder(trained: Path, tiny_run: TrainingRun):
+    with pytest.raises(DocumentError, match="differs in seed"):
+        train(tiny_run.model_copy(update={"seed": 5}), trained.parent)
+
+
+def test_other_shards_are_refused_in_the_same_folder(shards: Path, held_out_shards: Path, tmp_path: Path):
+    moving = tmp_path / "shards"
+    moving.symlink_to(shards)
+    run = run_of(moving, BASE.model_copy(update={"steps": 1}))
+    train(run, tmp_path / "model")
+    moving.unlink()
+    moving.symlink_to(held_out_shards)
+    with pytest.raises(DocumentError, match="other shards"):
+        train(run, tmp_path / "model")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_advice(shards: Path, tmp_path: Path):
+    wild = BASE.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0, "clip_norm": None})
+    with pytest.raises(Diverged, match="lower learning_rate"):
+        train(run_of(shards, wild), tmp_path / "model")
