@@ -15,12 +15,12 @@ from pipelines.ablation_plan import PlannedArm, work
 from pipelines.contaminate import MARK_BOX
 from pipelines.pieces import Facts, Piece, Pieces
 from pipelines.progress import Listener
+from pipelines.train import BASE_FPS, INTERPOLATED_FPS
 from schemas.experiment import Ablation
 from schemas.run import TrainingRun
 
 VALIDATIONS = 4
 LOSSES = "losses.parquet"
-VIDEO_FPS = 8.0
 REPORT = pa.schema([("arm", pa.string()), ("seed", pa.int64()), ("status", pa.string()), ("reason", pa.string())])
 
 
@@ -162,12 +162,12 @@ def _evaluate(trial: Trial, training: Piece, folder: Path, listener: Listener) -
 
 
 def _sample(trial: Trial, training: Piece, folder: Path, listener: Listener) -> Facts:
-    from train.cascade import Cascade, write_mp4
+    from train.cascade import open_cascade, write_mp4
 
-    cascade = Cascade.from_pretrained(training.folder / "cascade")
+    cascade = open_cascade(training.folder)
     for number, prompt in enumerate(trial.prompts):
         frames = cascade(prompt=prompt, seed=trial.seed, steps=trial.sampler_steps, guidance=trial.guidance)
-        write_mp4(frames, sample_path(folder, number), VIDEO_FPS)
+        write_mp4(frames, sample_path(folder, number), INTERPOLATED_FPS if "interpolate" in trial.tasks else BASE_FPS)
         listener("sample", number + 1, len(trial.prompts))
     return {"prompts": list(trial.prompts)}
 
