@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from schemas.document import DocumentError
 from train.presets import TEMPORAL, Stage, unet_config
 from train.unet import VideoUNet
 
@@ -130,18 +131,18 @@ def read_published(path: Path | str) -> dict[str, Tensor]:
     """The weights in a published .pt file: its `ema` if it has one, else the file itself. Runs no code from the file.
 
     Raises:
-        ValueError: no such file, or not a dictionary of tensors.
+        DocumentError: no such file, or not a dictionary of tensors.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file; give the path of a LaVie checkpoint, such as lavie_base.pt")
+        raise DocumentError(f"{path}: no such file; give the path of a LaVie checkpoint, such as lavie_base.pt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: not a PyTorch file that can be read safely ({str(error).splitlines()[0]})") from error
+        raise DocumentError(f"{path}: not a PyTorch file that can be read safely ({str(error).splitlines()[0]})") from error
     if isinstance(content, dict) and isinstance(content.get("ema"), dict):
         content = content["ema"]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: expected a dictionary of tensors, or one under the key 'ema', as LaVie's checkpoints are")
+        raise DocumentError(f"{path}: expected a dictionary of tensors, or one under the key 'ema', as LaVie's checkpoints are")
     return content
 
 
@@ -152,13 +153,15 @@ def load_published(path: Path | str, stage: Stage, config: Mapping[str, Any] | N
         config: VideoUNet's arguments; by default the full-size published network of the stage.
 
     Raises:
-        ValueError: the file is of another stage, or keys or shapes are not those of the network.
+        DocumentError: the file is of another stage, or keys or shapes are not those of the network.
     """
     weights = read_published(path)
-    found = stage_of(weights)
-    if found != stage:
-        raise ValueError(f"{path}: these are the weights of the {found} stage, not of {stage}")
-    return _loaded(unet_config("lavie", stage) if config is None else config, weights, str(path))
+    if config is None:
+        config = unet_config("lavie", stage)
+        found = stage_of(weights)
+        if found != stage:
+            raise DocumentError(f"{path}: these are the weights of the {found} stage, not of {stage}")
+    return _loaded(config, weights, str(path))
 
 
 def export_published(model: VideoUNet, path: Path | str) -> None:
@@ -175,7 +178,7 @@ def _loaded(config: Mapping[str, Any], state_dict: Mapping[str, Tensor], source:
         shapes = {key: tuple(value.shape) for key, value in used_weights(VideoUNet(**config).state_dict()).items()}
     wrong = sorted(shapes.keys() ^ weights.keys()) or sorted(key for key, shape in shapes.items() if tuple(weights[key].shape) != shape)
     if wrong:
-        raise ValueError(f"{source}: {len(wrong)} keys or shapes differ from the network the configuration describes; the first is {wrong[0]}")
+        raise DocumentError(f"{source}: {len(wrong)} keys or shapes differ from the network the configuration describes; the first is {wrong[0]}")
     model = VideoUNet(**config)
     model.load_state_dict(weights)
     return model.eval()

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from schemas.document import DocumentError
 from train.lavie import SAME_NAME, read_published, used_weights
 from train.presets import TEMPORAL, Stage
 from train.unet import VideoUNet, is_temporal
@@ -36,17 +38,18 @@ def initialise(model: VideoUNet, spec: str, seed: int) -> Start:
 
     Args:
         spec: `scratch`; `lavie:FILE` a published checkpoint; `sd:FOLDER` or `x4:FOLDER` an image UNet (or its whole pipeline)
-            in diffusers' layout; `run:FOLDER` a VideoUNet saved by an earlier run, possibly of another stage.
+            in diffusers' layout; `run:FOLDER` what an earlier run trained for this stage (interpolation may start from its
+            base), or one network's folder.
         seed: of everything that the source does not have.
 
     Raises:
-        ValueError: an unknown spec, an unreadable source, or a source whose spatial weights are not those of this network.
+        DocumentError: an unknown spec, an unreadable source, or a source whose spatial weights are not those of this network.
     """
     kind, _, path = spec.partition(":")
     readers = {"lavie": _read_lavie, "sd": _read_image, "x4": _read_image, "run": _read_run}
     if spec != "scratch" and (kind not in readers or not path):
-        raise ValueError(f"init = {spec!r}: choose {SPECS}")
-    config, weights = ({}, {}) if spec == "scratch" else readers[kind](Path(path))
+        raise DocumentError(f"init = {spec!r}: choose {SPECS}")
+    config, weights = ({}, {}) if spec == "scratch" else readers[kind](Path(path), model)
     _check_same_function(model, config, spec)
     reset(model, seed)
     return Start(spec, (), tuple(used_weights(model.state_dict())), ()) if spec == "scratch" else _load(model, weights, spec)
@@ -81,33 +84,44 @@ def inflate(image_unet_folder: Path | str, stage: Stage, seed: int = 0) -> Video
     return model
 
 
-def _read_lavie(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_lavie(path: Path, model: VideoUNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return {}, used_weights(read_published(path))
 
 
-def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    model = VideoUNet.from_pretrained(_unet_folder(path), local_files_only=True)
-    return dict(model.config), used_weights(model.state_dict())
+def _read_run(path: Path, model: VideoUNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    config = model.config
+    wider = ("interpolation", "base") if config["in_channels"] > config["out_channels"] else ("base",)
+    stages = ("vsr",) if config["temporal_suffix"] == "temporal" else wider
+    folder = _folder_with_config(path, *(f"{parent}{stage}" for stage in stages for parent in ("cascade/", "")))
+    earlier = _from_folder(VideoUNet, folder)
+    return dict(earlier.config), used_weights(earlier.state_dict())
 
 
-def _read_image(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    folder = _unet_folder(path)
-    model = UNet2DConditionModel.from_pretrained(folder, local_files_only=True)
-    return image_config(model.config, str(folder)), model.state_dict()
+def _read_image(path: Path, model: VideoUNet | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    folder = _folder_with_config(path, "unet")
+    image_unet = _from_folder(UNet2DConditionModel, folder)
+    return image_config(image_unet.config, str(folder)), image_unet.state_dict()
 
 
-def _unet_folder(path: Path) -> Path:
-    folder = next((folder for folder in (path, path / "unet") if (folder / "config.json").is_file()), None)
+def _folder_with_config(path: Path, *inner: str) -> Path:
+    folder = next((folder for folder in (path, *(path / name for name in inner)) if (folder / "config.json").is_file()), None)
     if folder is None:
-        raise ValueError(f"{path}: no config.json in it nor in its unet/; give a folder written by save_pretrained, or a pipeline that has one")
+        raise DocumentError(f"{path}: no config.json in it nor in {', '.join(inner)}; give a folder written by save_pretrained, or one that has it inside")
     return folder
+
+
+def _from_folder(kind: Any, folder: Path) -> Any:
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        raise DocumentError(f"{folder}: not a {kind.__name__} that can be loaded ({str(error).strip().splitlines()[0]})") from error
 
 
 def image_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """VideoUNet's spatial arguments for a diffusers image UNet.
 
     Raises:
-        ValueError: the image UNet has parts (several transformer layers, extra embeddings …) that the video network has not.
+        DocumentError: the image UNet has parts (several transformer layers, extra embeddings …) that the video network has not.
     """
     plain = {"act_fn": "silu", "downsample_padding": 1, "mid_block_scale_factor": 1, "mid_block_type": "UNetMidBlock2DCrossAttn"}
     plain |= {"transformer_layers_per_block": 1, "resnet_time_scale_shift": "default", "attention_type": "default", "time_embedding_type": "positional"}
@@ -115,7 +129,7 @@ def image_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     plain |= dict.fromkeys(("dual_cross_attention", "class_embeddings_concat", "resnet_skip_time_act"), False)
     odd = sorted(name for name, value in plain.items() if config.get(name, value) != value)
     if odd:
-        raise ValueError(f"{source}: an image UNet with {odd[0]} = {config[odd[0]]!r} has no video form here; Stable Diffusion 1.x and the x4 upscaler do")
+        raise DocumentError(f"{source}: an image UNet with {odd[0]} = {config[odd[0]]!r} has no video form here; Stable Diffusion 1.x and the x4 upscaler do")
     ours = {name: config[name] for name in SAME_NAME}
     ours["num_attention_heads"] = config["attention_head_dim"]
     only_cross = config["only_cross_attention"]
@@ -131,7 +145,7 @@ def _check_same_function(model: VideoUNet, config: Mapping[str, Any], spec: str)
     for name in FUNCTIONAL:
         mine, theirs = (_spread(source.get(name), levels) for source in (model.config, config))
         if name in config and mine != theirs:
-            raise ValueError(f"init = {spec!r}: its {name} is {config[name]}, this network's is {model.config[name]}; choose the preset it was made with")
+            raise DocumentError(f"init = {spec!r}: its {name} is {config[name]}, this network's is {model.config[name]}; choose the preset it was made with")
 
 
 def _spread(value: Any, levels: int) -> tuple[Any, ...]:
@@ -149,7 +163,7 @@ def _load(model: VideoUNet, weights: Mapping[str, Tensor], source: str) -> Start
     strange = [key for key in (*missing, *unused) if not is_temporal(key)]
     strange += sorted(key for key in mine.keys() & weights.keys() if mine[key].shape != weights[key].shape)
     if strange:
-        raise ValueError(
+        raise DocumentError(
             f"{source}: {len(strange)} spatial weights are missing, left over or of another shape; the first is {strange[0]}. Another preset or stage?"
         )
     loaded = {key: value for key, value in weights.items() if key in mine}

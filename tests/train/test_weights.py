@@ -8,8 +8,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from schemas.document import DocumentError
 from train.lavie import export_published
-from train.presets import Stage
+from train.presets import Stage, unet_config
 from train.unet import VideoUNet, is_temporal
 from train.weights import inflate, initialise, reset
 
@@ -114,6 +115,37 @@ def test_interpolation_starts_from_a_base_run_as_in_the_paper(image_folder: Path
     assert all("time_rel_pos_bias" in key for key in start.unused)
     assert torch.equal(model.conv_in.weight[:, :4], base.conv_in.weight)
     assert not model.conv_in.weight[:, 4:].any()
+
+
+@pytest.mark.parametrize("stage", ["base", "interpolation", "vsr"])
+def test_every_stage_finds_its_own_weights_in_the_folder_of_a_run(stage: Stage, tmp_path: Path) -> None:
+    saved = {}
+    for index, name in enumerate(("base", "interpolation", "vsr")):
+        network = VideoUNet(**unet_config("tiny", name))  # type: ignore[arg-type]
+        reset(network, index)
+        network.save_pretrained(tmp_path / "run" / "cascade" / name)
+        saved[name] = network
+    model = VideoUNet(**unet_config("tiny", stage))
+    start = initialise(model, f"run:{tmp_path / 'run'}", seed=7)
+    assert (start.fresh, start.unused) == ((), ())
+    assert torch.equal(model.conv_out.weight, saved[stage].conv_out.weight)
+
+
+def test_a_tiny_interpolation_starts_whole_from_a_run_that_has_only_a_base(tmp_path: Path) -> None:
+    base = VideoUNet(**unet_config("tiny", "base"))
+    base.save_pretrained(tmp_path / "run" / "cascade" / "base")
+    model = VideoUNet(**unet_config("tiny", "interpolation"))
+    start = initialise(model, f"run:{tmp_path / 'run'}", seed=7)
+    assert (start.fresh, start.unused) == ((), ())
+    with pytest.raises(DocumentError, match=r"no config\.json in it nor in cascade/vsr, vsr"):
+        initialise(VideoUNet(**unet_config("tiny", "vsr")), f"run:{tmp_path / 'run'}", seed=7)
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, image_folder: Path) -> None:
+    model = inflate(image_folder, "base")
+    (image_folder / "diffusion_pytorch_model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DocumentError, match="not a UNet2DConditionModel that can be loaded"):
+        initialise(model, f"sd:{image_folder}", seed=0)
 
 
 @pytest.mark.parametrize(
