@@ -7,17 +7,21 @@ A generation is published by creating its numbered file if absent, so of two wri
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from curate.atomic import create_if_absent, names_in
 
@@ -32,13 +36,23 @@ GENERATIONS_KEPT = 8
 
 @dataclass(frozen=True)
 class Part:
-    """An immutable Parquet file; `first` and `last` bound its clip or source ids, where it has such a column."""
+    """An immutable Parquet file.
+
+    Attributes:
+        path: below the root.
+        rows: how many it has.
+        bytes: its size.
+        first: the smallest of its clip ids, or source ids where it has no clip ids; None where it has neither.
+        last: the largest of them.
+        clips: digest of its clip ids in order: parts with the same digest hold the same clips, row by row.
+    """
 
     path: str
     rows: int
     bytes: int
     first: str | None = None
     last: str | None = None
+    clips: str | None = None
 
     def may_hold(self, ids: Sequence[str] | None) -> bool:
         """Whether rows of one of the ids can be in it; `ids` is sorted, None stands for every id."""
@@ -95,18 +109,20 @@ class Parts:
                 self.remove(f"generations/{old}" for old in names_in(self.filesystem, folder)[:-GENERATIONS_KEPT])
                 return before
 
-    def read(self, part: Part, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> pa.Table:
-        """One part's rows, or only those with a `clip_id` among `ids`."""
-        filters = None if ids is None else [("clip_id", "in", list(ids))]
-        with self.filesystem.open(f"{self.root}/{part.path}", "rb") as file:
-            known = set(pq.read_schema(file).names)
-            wanted = None if columns is None else [name for name in columns if name in known]
-            return pq.read_table(file, columns=wanted, filters=filters)
+    def read(self, part: Part, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """One part's rows, or only those for which an expression holds; columns it does not have are left out."""
+        with self.open(part) as file:
+            wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            return file.read(wanted) if where is None else pq.read_table(self._source(part), columns=wanted, filters=where)
 
     def columns(self, part: Part) -> list[str]:
         """Names of a part's columns."""
-        with self.filesystem.open(f"{self.root}/{part.path}", "rb") as file:
-            return pq.read_schema(file).names
+        with self.open(part) as file:
+            return file.schema_arrow.names
+
+    def open(self, part: Part) -> pq.ParquetFile:
+        """A part's file, for those who want some of its row groups."""
+        return pq.ParquetFile(self._source(part), pre_buffer=True)
 
     def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
         """Write rows as sorted parts of about `target_bytes` of memory each; nobody sees them before a generation names them."""
@@ -114,10 +130,10 @@ class Parts:
         for rows in (piece for table in tables for piece in _pieces(table, target_bytes)):
             waiting.append(rows)
             if sum(table.nbytes for table in waiting) >= target_bytes:
-                yield self._write_one(name, waiting)
+                yield self.write_one(name, waiting)
                 waiting = []
         if waiting:
-            yield self._write_one(name, waiting)
+            yield self.write_one(name, waiting)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files below the root; one that is gone already is as good as removed."""
@@ -136,7 +152,13 @@ class Parts:
         self.remove(sorted(found - named))
         return len(found - named)
 
-    def _write_one(self, name: str, tables: Sequence[pa.Table]) -> Part:
+    def _source(self, part: Part) -> Any:
+        """What Parquet reads from: a path where files are local, which is fastest."""
+        path = f"{self.root}/{part.path}"
+        return path if isinstance(self.filesystem, LocalFileSystem) else self.filesystem.open(path, "rb")
+
+    def write_one(self, name: str, tables: Sequence[pa.Table]) -> Part:
+        """Write rows as one sorted part."""
         rows = pa.concat_tables(tables, promote_options="default")
         order = [(column, "ascending") for column in ORDER if column in rows.column_names]
         rows = rows.sort_by(order) if order else rows
@@ -148,7 +170,19 @@ class Parts:
         create_if_absent(self.filesystem, f"{self.root}/{path}", buffer.getvalue())
         bound = next((column for column in ("clip_id", "source_id") if column in rows.column_names), None)
         limits = pc.min_max(rows[bound]).as_py() if bound and rows.num_rows else {"min": None, "max": None}
-        return Part(path, rows.num_rows, buffer.getbuffer().nbytes, limits["min"], limits["max"])
+        clips = _digest(rows["clip_id"]) if "clip_id" in rows.column_names else None
+        return Part(path, rows.num_rows, buffer.getbuffer().nbytes, limits["min"], limits["max"], clips)
+
+
+def _digest(ids: pa.ChunkedArray) -> str:
+    """A digest of ids in their order, however they are cut into chunks."""
+    lengths, text = hashlib.sha256(), hashlib.sha256()
+    for chunk in ids.cast(pa.string()).chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        lengths.update(np.diff(ends).tobytes())
+        text.update(memoryview(data or b"")[ends[0] : ends[-1]])
+    return hashlib.sha256(lengths.digest() + text.digest()).hexdigest()
 
 
 def _pieces(table: pa.Table, target_bytes: int) -> Iterator[pa.Table]:

@@ -154,9 +154,10 @@ class Store:
             return None
         parts = [part for part in snapshot.generation.parts.get(name, ()) if part.may_hold(ids)]
         loose = [commit for commit in snapshot.loose_of(name) if keys is None or unquote(commit.key) in keys]
+        where = None if ids is None else pc.field("clip_id").isin(list(ids))
         with ThreadPoolExecutor(8) as pool:
-            large = list(pool.map(lambda part: self.parts.read(part, columns, ids), parts))
-            small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, ids), loose))
+            large = list(pool.map(lambda part: self.parts.read(part, columns, where), parts))
+            small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, where), loose))
         return pa.concat_tables([*large, *small], promote_options="default") if large or small else None
 
     def columns(self, snapshot: Snapshot, name: str) -> list[str]:
@@ -165,7 +166,7 @@ class Store:
             return self.parts.columns(part)
         return [column for commit in snapshot.loose_of(name)[:1] for column in self.read_loose(commit, name).column_names]
 
-    def read_loose(self, commit: Loose, name: str, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> pa.Table:
+    def read_loose(self, commit: Loose, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """One relation's rows of a loose commit."""
         path = f"{self.root}/{commit.path}"
         with self.filesystem.open(path, "rb") as file:
@@ -174,7 +175,7 @@ class Store:
                     rows = pq.read_table(io.BytesIO(bundle.read(f"{quote(name, safe='')}.parquet")))
             except (zipfile.BadZipFile, KeyError, pa.ArrowInvalid) as error:
                 raise StoreError(f"{path}: is damaged ({error}); remove it and run the step again, which redoes this commit only") from None
-        rows = rows if ids is None else rows.filter(pc.is_in(rows["clip_id"], value_set=pa.array(ids, pa.string())))
+        rows = rows if where is None else rows.filter(where)
         return rows if columns is None else rows.select([column for column in columns if column in rows.column_names])
 
     def gather(self, least: int = 1, target_bytes: int = TARGET_BYTES) -> int:

@@ -4,7 +4,6 @@ A column of `clips` can have been written by several scorers, or by several vers
 chosen one, and says which (`makers`).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,12 @@ import duckdb
 import pyarrow as pa
 
 from curate.relations import READ_LATER, RELATIONS, SPANS
-from schemas.clip import CLIPS, LEDGER
+from schemas.clip import CAPTIONED, CLIPS, DEDUPLICATED, LEDGER
 from schemas.source import SOURCES
 
+CLIP_ORDER = ("source_id", "start_frame", "end_frame")
+CAPTION_COLUMNS = frozenset(field.name for field in CAPTIONED)
+DUPLICATE_COLUMNS = frozenset(field.name for field in DEDUPLICATED)
 CAPTIONERS = ("metadata", "vlm", "describe")
 """Whose caption `clips` shows, the first of these that wrote a usable one; captioners not named here come before the last."""
 
@@ -27,18 +29,20 @@ class View:
         schema: its columns.
         order: the columns it is sorted by.
         query: SQL over relations named in double quotes.
+        reads: relation to the columns it needs of it; None for all.
     """
 
     schema: pa.Schema
     order: tuple[str, ...]
     query: str
+    reads: Mapping[str, Sequence[str] | None]
 
 
 def stored(name: str) -> View:
     """A relation shown as it is stored."""
     orders = {"shots": ("source_id", "start_frame", "shot_index"), "captions": ("clip_id", "captioner", "start_s")}
     order = ("source_id", "start_s", "end_s", "clip_id") if name.startswith("ledger/") else orders[name]
-    return View(LEDGER if name.startswith("ledger/") else RELATIONS[name], order, f'SELECT * FROM "{name}"')
+    return View(LEDGER if name.startswith("ledger/") else RELATIONS[name], order, f'SELECT * FROM "{name}"', {name: None})
 
 
 def sources() -> View:
@@ -52,7 +56,8 @@ def sources() -> View:
     }
     columns = ", ".join(f"{read_columns.get(name, f'a.{name}')} AS {name}" for name in SOURCES.names)
     added = 'SELECT DISTINCT ON (source_id) * FROM "added" ORDER BY source_id'
-    return View(SOURCES, ("source_id",), f'SELECT {columns} FROM ({added}) a LEFT JOIN "readings" r USING (source_id)')
+    query = f'SELECT {columns} FROM ({added}) a LEFT JOIN "readings" r USING (source_id)'
+    return View(SOURCES, ("source_id",), query, {"added": None, "readings": None})
 
 
 def clips(makers: Mapping[str, str], columns: Sequence[str] | None = None) -> View:
@@ -60,33 +65,33 @@ def clips(makers: Mapping[str, str], columns: Sequence[str] | None = None) -> Vi
 
     Args:
         makers: column to the scorer whose values it shows.
-        columns: columns asked for; None for all.
+        columns: columns asked for; None for all. `unmeasured` then speaks of the columns of these scorers only.
     """
     schema = CLIPS if columns is None else pa.schema([CLIPS.field(name) for name in CLIPS.names if name in columns])
     shown = {name: f"s.{name}" for name in SPANS.names}
+    reads: dict[str, list[str] | None] = {"spans": [name for name in SPANS.names if name in schema.names or name in (*CLIP_ORDER, "clip_id")]}
     joins, reasons = [], ["coalesce(s.unmeasured, MAP {})"]
-    wanted = {name: maker for name, maker in makers.items() if name in schema.names or "unmeasured" in schema.names}
+    wanted = {name: maker for name, maker in makers.items() if name in schema.names}
     for number, maker in enumerate(sorted(set(wanted.values()))):
         of_maker = [name for name in wanted if wanted[name] == maker]
+        shown_of_maker = [name for name in makers if makers[name] == maker]
         joins.append(f'LEFT JOIN "measures/{maker}" m{number} USING (clip_id)')
+        reads[f"measures/{maker}"] = ["clip_id", *of_maker, "unmeasured"]
         shown.update({name: f"m{number}.{name}" for name in of_maker})
         entries = f"map_entries(coalesce(m{number}.unmeasured, MAP {{}}))"
-        reasons.append(f"map_from_entries(list_filter({entries}, lambda e: list_contains({of_maker!r}, e.key)))")
+        reasons.append(f"map_from_entries(list_filter({entries}, lambda e: list_contains({shown_of_maker!r}, e.key)))")
     shown["unmeasured"] = f"map_concat({', '.join(reasons)}, MAP {{}})"
-    if {"caption", "captioner"} & set(schema.names):
+    if CAPTION_COLUMNS & set(schema.names):
         joins.append(f"LEFT JOIN ({_chosen_caption()}) c USING (clip_id)")
+        reads["captions"] = None
         shown.update({"caption": "c.text", "captioner": "c.captioner"})
-    if {"duplicate_of", "duplicate_cluster"} & set(schema.names):
+    if DUPLICATE_COLUMNS & set(schema.names):
         joins.append('LEFT JOIN "duplicates" d USING (clip_id)')
+        reads["duplicates"] = None
         shown.update({"duplicate_of": "d.duplicate_of", "duplicate_cluster": "d.duplicate_cluster"})
     selected = ", ".join(f"{shown.get(field.name, 'NULL')} AS {field.name}" for field in schema)
-    order = ("source_id", "start_frame", "end_frame") if columns is None else ("clip_id",) if "clip_id" in columns else ()
-    return View(schema, order, f'SELECT {selected} FROM "spans" s {" ".join(joins)}')
-
-
-def relations_in(query: str) -> list[str]:
-    """The relations that a view's SQL names."""
-    return sorted(set(re.findall(r'"([^"]+)"', query)))
+    order = ", ".join(f"s.{name}" for name in CLIP_ORDER)
+    return View(schema, (), f'SELECT {selected} FROM "spans" s {" ".join(joins)} ORDER BY {order}', reads)
 
 
 def run(view: View, relations: Mapping[str, pa.Table], columns: Sequence[str] | None = None) -> pa.Table:
@@ -97,8 +102,13 @@ def run(view: View, relations: Mapping[str, pa.Table], columns: Sequence[str] | 
         asked = ", ".join(name for name in view.schema.names if columns is None or name in columns)
         order = f"ORDER BY {', '.join(view.order)}" if view.order else ""
         made = connection.sql(f"SELECT {asked} FROM ({view.query}) {order}").to_arrow_table()
-    schema = pa.schema([view.schema.field(name) for name in made.column_names])
-    return pa.table([made[field.name].cast(field.type) for field in schema], schema=schema)
+    return typed(made, view.schema)
+
+
+def typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows under the fields that a schema has for their columns."""
+    wanted = pa.schema([schema.field(name) for name in rows.column_names])
+    return pa.table([rows[field.name].cast(field.type) for field in wanted], schema=wanted)
 
 
 def _chosen_caption() -> str:
