@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from datetime import date
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import draw
 from curate.funnel import Step, rule_steps
+from curate.ledger import ledger_of
 from curate.rules import Rule, literal, range_rules, rights_refusal
-from schemas.clip import LEDGER, OUTCOME_FAILED, OUTCOME_KEPT, OUTCOME_REJECTED
 from schemas.recipe import Recipe
 from schemas.source import STATUS_OK
 
 SELECTION = pa.schema([("clip_id", pa.string()), ("order", pa.int64())])
 HELD_OUT, RIGHTS = "held_out", "rights"
-TOLERANCE_S = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,9 @@ class Decision:
     funnel: tuple[Step, ...]
 
 
-def rules_of(recipe: Recipe) -> tuple[Rule, ...]:
-    """Every rule that judges a clip by itself, in order: rights, then what is held out, then the recipe's columns."""
-    rights = Rule(RIGHTS, "rights that allow it today", "source_id IN (SELECT source_id FROM refused)", _of_refused(), ("source_id",))
-    cluster = "coalesce(duplicate_cluster, clip_id)"
-    apart = literal("its cluster of duplicates is set aside for validation")
-    held_out = Rule(HELD_OUT, "not set aside", f"{cluster} IN (SELECT cluster FROM held_out)", apart, ("duplicate_cluster", "clip_id"))
-    return (rights, held_out, *range_rules(recipe))
-
-
 def columns_read(recipe: Recipe) -> frozenset[str]:
     """The columns of clips that a decision needs; the rest may be absent."""
-    base = {"clip_id", "source_id", "start_s", "end_s", "unmeasured", "duplicate_cluster", "duplicate_of"}
-    return frozenset(base.union(draw.reads(recipe), *(rule.reads for rule in rules_of(recipe))))
+    return frozenset({"unmeasured"}.union(draw.reads(recipe), *(rule.reads for rule in range_rules(recipe))))
 
 
 def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *, on: date, without: frozenset[str] = frozenset()) -> Decision:
@@ -61,48 +52,66 @@ def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *
         without: clusters of duplicates that may not be kept.
     """
     with duckdb.connect() as connection:
-        _register(connection, recipe, {"clips": clips, "sources": sources, "gaps": gaps}, on, without)
-        rules = rules_of(recipe)
-        steps = [*_judge(connection, rules), *_draw(connection, recipe)]
+        rules = _rules(connection, recipe, {"clips": clips, "sources": sources, "gaps": gaps}, on, without)
+        judged = connection.sql(_judging(rules)).to_arrow_table()
+        steps = list(rule_steps([(rule.name, rule.wants) for rule in rules], _masks(connection, clips, judged)))
+        passing = pa.array(np.flatnonzero(judged["mask"].to_numpy() == 0))
+        connection.register("passing", clips.take(passing).append_column("position", passing))
+        steps += _draw(connection, recipe)
         order = f"row_number() OVER (ORDER BY md5_number_lower({literal(f'order:{recipe.seed}:')} || clip_id), clip_id) - 1"
         selection = connection.sql(f'SELECT clip_id, {order} AS "order" FROM survivors ORDER BY "order"').to_arrow_table()
-        ledger = connection.sql(_ledger(rules)).to_arrow_table()
-        return Decision(selection.cast(SELECTION), ledger.cast(LEDGER), tuple(steps))
+        drawn_out = connection.sql("SELECT position, rule, detail FROM drawn_out ORDER BY position").to_arrow_table()
+        ledger = ledger_of(connection, clips, judged, [rule.name for rule in rules], drawn_out)
+        return Decision(selection.cast(SELECTION), ledger, tuple(steps))
 
 
 def verdicts(recipe: Recipe, clip: pa.Table, sources: pa.Table, *, on: date, without: frozenset[str] = frozenset()) -> list[tuple[Rule, str | None]]:
     """What each rule that judges a clip by itself says of the one clip in a table: why it rejects it, or None."""
     with duckdb.connect() as connection:
-        _register(connection, recipe, {"clips": clip, "sources": sources}, on, without)
-        rules = rules_of(recipe)
+        rules = _rules(connection, recipe, {"clips": clip, "sources": sources}, on, without)
         told = connection.execute(f"SELECT {', '.join(f'CASE WHEN {rule.fails} THEN {rule.detail} END' for rule in rules)} FROM clips").fetchall()
         return list(zip(rules, told[0]))
 
 
-def _register(connection: duckdb.DuckDBPyConnection, recipe: Recipe, tables: Mapping[str, pa.Table], on: date, without: frozenset[str]) -> None:
-    """Give the connection the tables, with `held_out` (cluster) and `refused` (source_id, detail) made of the arguments."""
+def _rules(connection: duckdb.DuckDBPyConnection, recipe: Recipe, tables: Mapping[str, pa.Table], on: date, without: frozenset[str]) -> tuple[Rule, ...]:
+    """Every rule that judges a clip by itself, in order: rights, what is held out, the recipe's columns.
+
+    Gives the connection the tables, with `held_out` (cluster) and `refused` (source_id, detail), on which the first two rest.
+    """
     for name, table in tables.items():
         connection.register(name, table)
     connection.register("held_out", pa.table({"cluster": pa.array(sorted(without), pa.string())}))
     refusal = f"CASE WHEN status <> {literal(STATUS_OK)} THEN coalesce(reason, rule, status) ELSE {rights_refusal(recipe.rights, on)} END"
-    connection.execute(
-        f"CREATE TEMP TABLE refused AS SELECT source_id, detail FROM (SELECT source_id, {refusal} AS detail FROM sources) WHERE detail IS NOT NULL"
-    )
+    refused = f"SELECT source_id, detail FROM (SELECT source_id, {refusal} AS detail FROM sources) WHERE detail IS NOT NULL"
+    connection.execute(f"CREATE TEMP TABLE refused AS {refused}")
+    # Looking nothing up in an empty table would still cost a pass over every clip's text.
+    any_refused = connection.execute("SELECT count(*) > 0 FROM refused").fetchall()[0][0]
+    why = "(SELECT detail FROM refused WHERE refused.source_id = clips.source_id)"
+    rights = Rule(RIGHTS, "rights that allow it today", "source_id IN (SELECT source_id FROM refused)" if any_refused else "false", why, ("source_id",))
+    apart = f"{draw.CLUSTER} IN (SELECT cluster FROM held_out)" if without else "false"
+    held_out = Rule(HELD_OUT, "not set aside", apart, literal("its cluster of duplicates is set aside for validation"), ("duplicate_of", "clip_id"))
+    return (rights, held_out, *range_rules(recipe))
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> list[Step]:
-    """Count what each rule rejects."""
-    mask = " + ".join(f"(CASE WHEN {rule.fails} THEN {1 << index} ELSE 0 END)::UBIGINT" for index, rule in enumerate(rules))
-    counted = connection.execute(f"SELECT {mask} AS mask, count(*), sum(end_s - start_s) FROM clips GROUP BY mask ORDER BY mask").fetchall()
-    return list(rule_steps([(rule.name, rule.wants) for rule in rules], counted))
+def _judging(rules: Sequence[Rule]) -> str:
+    """SQL for each clip, in order: `mask` (bit i is set where rule i rejects it), `decided_by` (the first of them, from 0; null where none) and `detail`."""
+    mask = " + ".join(f"(CASE WHEN {rule.fails} THEN {1 << index} ELSE 0 END)::BIGINT" for index, rule in enumerate(rules))
+    first = " ".join(f"WHEN {rule.fails} THEN {index}" for index, rule in enumerate(rules))
+    detail = " ".join(f"WHEN {rule.fails} THEN {rule.detail}" for rule in rules)
+    return f"SELECT {mask} AS mask, (CASE {first} END)::TINYINT AS decided_by, CASE {detail} END AS detail FROM clips"
+
+
+def _masks(connection: duckdb.DuckDBPyConnection, clips: pa.Table, judged: pa.Table) -> list[tuple[int, int, float]]:
+    """How many clips and seconds there are of each mask."""
+    connection.register("masked", pa.table({"mask": judged["mask"], "length_s": pc.subtract(clips["end_s"], clips["start_s"])}))
+    return connection.execute("SELECT mask, count(*), sum(length_s) FROM masked GROUP BY mask ORDER BY mask").fetchall()
 
 
 def _draw(connection: duckdb.DuckDBPyConnection, recipe: Recipe) -> list[Step]:
-    """Make the table `survivors` of clips that no rule rejects, thin it out, and tell how."""
-    passes = " AND ".join(f"NOT ({rule.fails})" for rule in rules_of(recipe))
+    """Make the table `survivors` of the clips that pass every rule, thin it out into `drawn_out`, and tell how."""
     columns = ", ".join(f"{expression} AS {name}" for name, expression in draw.survivor_columns(recipe).items())
-    connection.execute(f"CREATE TEMP TABLE survivors AS SELECT {columns} FROM clips WHERE {passes}")
-    connection.execute("CREATE TEMP TABLE drawn_out (clip_id VARCHAR, rule VARCHAR, detail VARCHAR)")
+    connection.execute(f"CREATE TEMP TABLE survivors AS SELECT {columns} FROM passing")
+    connection.execute("CREATE TEMP TABLE drawn_out (position BIGINT, rule VARCHAR, detail VARCHAR)")
     steps = []
     left = _size(connection)
     for one in draw.draws(recipe):
@@ -119,36 +128,3 @@ def _size(connection: duckdb.DuckDBPyConnection) -> tuple[int, float]:
 
 def _copies(connection: duckdb.DuckDBPyConnection) -> tuple[int, float]:
     return connection.execute("SELECT count(*), coalesce(sum(end_s - start_s), 0) / 3600 FROM clips WHERE duplicate_of IS NOT NULL").fetchall()[0]
-
-
-def _of_refused() -> str:
-    return "(SELECT detail FROM refused WHERE refused.source_id = clips.source_id)"
-
-
-def _ledger(rules: Sequence[Rule]) -> str:
-    """SQL for the ledger: each clip, then each gap, then the seconds that are in neither."""
-    rule = "CASE " + " ".join(f"WHEN {one.fails} THEN {literal(one.name)}" for one in rules) + " ELSE drawn_out.rule END"
-    detail = "CASE " + " ".join(f"WHEN {one.fails} THEN {one.detail}" for one in rules) + " ELSE drawn_out.detail END"
-    judged = f"SELECT source_id, clip_id, start_s, end_s, {rule} AS rule, {detail} AS detail FROM clips LEFT JOIN drawn_out USING (clip_id)"
-    outcome = f"CASE WHEN rule IS NULL THEN {literal(OUTCOME_KEPT)} ELSE {literal(OUTCOME_REJECTED)} END"
-    return f"""
-        SELECT source_id, clip_id, start_s, end_s, {outcome} AS outcome, rule, detail FROM ({judged})
-        UNION ALL SELECT source_id, NULL, start_s, end_s, outcome, rule, detail FROM gaps
-        UNION ALL SELECT source_id, NULL, start_s, end_s, outcome, rule, detail FROM ({_holes()})"""
-
-
-def _holes() -> str:
-    """SQL for the seconds of a source that neither a clip nor a gap holds: all of one that was never read, none of one that was measured well."""
-    seconds = "coalesce(duration_s, container_duration_s, 0.0)"
-    held = "SELECT source_id, start_s, end_s FROM clips UNION ALL SELECT source_id, start_s, end_s FROM gaps"
-    sums = f"SELECT source_id, sum(end_s - start_s) AS held_s FROM ({held}) GROUP BY source_id"
-    unread = f"status <> {literal(STATUS_OK)} AND held_s IS NULL"
-    short = f"SELECT * FROM sources LEFT JOIN ({sums}) USING (source_id) WHERE abs(coalesce(held_s, 0) - {seconds}) > {TOLERANCE_S!r} OR ({unread})"
-    ends = f"SELECT source_id, {seconds} AS start_s, {seconds} AS end_s FROM ({short})"
-    before = "coalesce(max(end_s) OVER (PARTITION BY source_id ORDER BY start_s, end_s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0.0)"
-    between = f"SELECT source_id, {before} AS start_s, start_s AS end_s FROM ({held} UNION ALL {ends})"
-    mine = f"status = {literal(STATUS_OK)}"
-    return f"""SELECT source_id, start_s, end_s, CASE WHEN {mine} THEN {literal(OUTCOME_FAILED)} ELSE status END AS outcome,
-            CASE WHEN {mine} THEN 'measure' ELSE rule END AS rule,
-            CASE WHEN {mine} THEN 'no clip and no gap holds these seconds; are they measured yet?' ELSE reason END AS detail
-        FROM ({between}) JOIN ({short}) USING (source_id) WHERE end_s - start_s > {TOLERANCE_S!r} OR ({unread})"""

@@ -5,6 +5,7 @@ first; each joins the best copy that it agrees with, or becomes one itself. So e
 never come together through a third alone.
 """
 
+import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -63,9 +64,7 @@ def deduplicate(corpus: Corpus, mirror: bool = False, *, run: Engine = run_here,
     ranked = clips.take(best_first(clips)).to_pylist()
     pairs = [(a, b) for a, b in likely_pairs(_described(corpus, ranked), mirror).tolist() if comparable(ranked[a], ranked[b])]
     leaders, compared = _lead(corpus, ranked, pairs, mirror, listener)
-    names = [row["clip_id"] for row in ranked]
-    rows = sorted((names[i], names[leader] if leader != i else None, names[leader]) for i, leader in enumerate(leaders))
-    corpus.replace("duplicates", pa.table([list(column) for column in zip(*rows)], schema=DUPLICATES))
+    corpus.replace("duplicates", _duplicates([row["clip_id"] for row in ranked], leaders))
     copies = sum(leader != i for i, leader in enumerate(leaders))
     return DeduplicationReport(len(ranked), copies, len({leader for i, leader in enumerate(leaders) if leader != i}), compared)
 
@@ -168,6 +167,16 @@ def _lead(corpus: Corpus, ranked: Sequence[dict[str, Any]], pairs: Sequence[tupl
             leaders[b] = -leader if certainty > 0 else b
         listener("compare", min(start + CHUNK, len(waiting)), len(waiting))
     return leaders, compared
+
+
+def _duplicates(names: Sequence[str], leaders: Sequence[int]) -> pa.Table:
+    """The relation: clips come best first, so a clip's rank is how many of its cluster came before."""
+    seen: collections.Counter[int] = collections.Counter()
+    rows = []
+    for i, leader in enumerate(leaders):
+        rows.append((names[i], names[leader] if leader != i else None, names[leader], seen[leader]))
+        seen[leader] += 1
+    return pa.table([list(column) for column in zip(*sorted(rows))], schema=DUPLICATES)
 
 
 def _footage(corpus: Corpus, rows: Sequence[dict[str, Any]]) -> dict[str, Footage]:

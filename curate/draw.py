@@ -14,27 +14,19 @@ from curate.rules import identifier, literal
 from schemas.recipe import BUCKET, Quotas, Recipe
 
 DUPLICATES = "duplicates"
-OVERLAID = 0.5
-BEST_FIRST = (
-    f"coalesce(watermark >= {OVERLAID}, false)",
-    "coalesce((content_box[3] - content_box[1]) * (content_box[4] - content_box[2]), 1) * width * height DESC",
-    "end_s - start_s DESC",
-    "coalesce(technical, 0) DESC",
-    "clip_id",
-)
-"""Which copy is best: free of a watermark, then the larger picture inside its borders, the longer, the technically better, the lower id."""
-
-BEST_READS = ("watermark", "content_box", "width", "height", "start_s", "end_s", "technical", "duplicate_cluster")
+CLUSTER = "coalesce(duplicate_of, clip_id)"
+"""The cluster of a clip: its best copy, or itself."""
+READS = ("clip_id", "source_id", "start_s", "end_s", "duplicate_of", "duplicate_rank")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One step that thins out `survivors` (clip_id, source_id, length_s, cluster, best, priority, quota_group).
+    """One step that thins out `survivors` (position, clip_id, source_id, length_s, cluster, best, priority, quota_group).
 
     Attributes:
         name: what the ledger calls it.
         wants: what it asks, in words.
-        query: SQL over `survivors` giving clip_id and detail of each clip to reject.
+        query: SQL over `survivors` giving position and detail of each clip to reject.
     """
 
     name: str
@@ -48,11 +40,12 @@ def survivor_columns(recipe: Recipe) -> dict[str, str]:
     weight = identifier(recipe.sample.weight) if recipe.sample.weight else "1"
     by = recipe.quotas.by if recipe.quotas else None
     return {
+        "position": "position",
         "clip_id": "clip_id",
         "source_id": "source_id",
         "length_s": "end_s - start_s",
-        "cluster": "coalesce(duplicate_cluster, clip_id)",
-        "best": f"row_number() OVER (PARTITION BY coalesce(duplicate_cluster, clip_id) ORDER BY {', '.join(BEST_FIRST)})",
+        "cluster": CLUSTER,
+        "best": "coalesce(duplicate_rank, 0)",
         "priority": f"CASE WHEN {weight} > 0 THEN -ln({unit}) / {weight} ELSE 'infinity'::DOUBLE END",
         "quota_group": "'all'" if by is None else f"coalesce({bucket_sql() if by == BUCKET else identifier(by)}, 'null')",
     }
@@ -60,17 +53,18 @@ def survivor_columns(recipe: Recipe) -> dict[str, str]:
 
 def reads(recipe: Recipe) -> frozenset[str]:
     """Columns of clips that the draws need."""
-    by = recipe.quotas.by if recipe.quotas else BUCKET
+    by = recipe.quotas.by if recipe.quotas else ""
     weight = [recipe.sample.weight] if recipe.sample.weight else []
-    return frozenset(["clip_id", "source_id", "num_frames", *BEST_READS, *weight, *([by] if by != BUCKET else [])])
+    grouping = [by] if by != BUCKET else ["width", "height", "num_frames"]
+    return frozenset([*READS, *weight, *(grouping if recipe.quotas else [])])
 
 
 def draws(recipe: Recipe) -> Iterator[Draw]:
     """The draws a recipe asks for, in the order in which they are made."""
     if recipe.duplicates.keep == "best":
-        best = "first_value(clip_id) OVER (PARTITION BY cluster ORDER BY best)"
+        best = "first_value(clip_id) OVER (PARTITION BY cluster ORDER BY best, clip_id)"
         told = "'a duplicate of ' || kept || ', which is kept' AS detail"
-        query = f"SELECT clip_id, {told} FROM (SELECT clip_id, {best} AS kept FROM survivors) WHERE clip_id <> kept"
+        query = f"SELECT position, {told} FROM (SELECT position, clip_id, {best} AS kept FROM survivors) WHERE clip_id <> kept"
         yield Draw(DUPLICATES, "the best copy", query)
     if recipe.caps.clips is not None:
         yield Draw("caps", f"{recipe.caps.clips} clips of a source", _first_clips("source_id", str(recipe.caps.clips), "of its source"))
@@ -85,21 +79,21 @@ def draws(recipe: Recipe) -> Iterator[Draw]:
 
 
 def make(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
-    """Move what the draw rejects from the table `survivors` to the table `drawn_out` (clip_id, rule, detail)."""
+    """Move what the draw rejects from the table `survivors` to the table `drawn_out` (position, rule, detail)."""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected_now AS {draw.query}")
-    connection.execute(f"INSERT INTO drawn_out SELECT clip_id, {literal(draw.name)}, detail FROM rejected_now")
-    connection.execute("DELETE FROM survivors WHERE clip_id IN (SELECT clip_id FROM rejected_now)")
+    connection.execute(f"INSERT INTO drawn_out SELECT position, {literal(draw.name)}, detail FROM rejected_now")
+    connection.execute("DELETE FROM survivors WHERE position IN (SELECT position FROM rejected_now)")
 
 
 def _first_clips(group: str, limit: str, where: str) -> str:
-    ranked = f"SELECT clip_id, {limit} AS allowed, row_number() OVER (PARTITION BY {group} ORDER BY priority, clip_id) AS place FROM survivors"
-    return f"SELECT clip_id, 'draw ' || place || {literal(f' {where}, of which ')} || allowed || ' are kept' AS detail FROM ({ranked}) WHERE place > allowed"
+    ranked = f"SELECT position, {limit} AS allowed, row_number() OVER (PARTITION BY {group} ORDER BY priority, clip_id) AS place FROM survivors"
+    return f"SELECT position, 'draw ' || place || {literal(f' {where}, of which ')} || allowed || ' are kept' AS detail FROM ({ranked}) WHERE place > allowed"
 
 
 def _first_hours(group: str, hours: float, where: str) -> str:
-    filled = f"SELECT clip_id, sum(length_s) OVER (PARTITION BY {group} ORDER BY priority, clip_id ROWS UNBOUNDED PRECEDING) / 3600 AS hours FROM survivors"
+    filled = f"SELECT position, sum(length_s) OVER (PARTITION BY {group} ORDER BY priority, clip_id ROWS UNBOUNDED PRECEDING) / 3600 AS hours FROM survivors"
     words = f"'would make ' || format('{{:.4f}}', hours) || {literal(f' h {where}, of which {hours:g} are kept')}"
-    return f"SELECT clip_id, {words} AS detail FROM ({filled}) WHERE hours > {hours!r}"
+    return f"SELECT position, {words} AS detail FROM ({filled}) WHERE hours > {hours!r}"
 
 
 def _quota(quotas: Quotas) -> str:

@@ -88,7 +88,7 @@ def clips(makers: Mapping[str, str], columns: Sequence[str] | None = None) -> Vi
     if DUPLICATE_COLUMNS & set(schema.names):
         joins.append('LEFT JOIN "duplicates" d USING (clip_id)')
         reads["duplicates"] = None
-        shown.update({"duplicate_of": "d.duplicate_of", "duplicate_cluster": "d.duplicate_cluster"})
+        shown.update({name: f"d.{name}" for name in DUPLICATE_COLUMNS})
     selected = ", ".join(f"{shown.get(field.name, 'NULL')} AS {field.name}" for field in schema)
     order = ", ".join(f"s.{name}" for name in CLIP_ORDER)
     return View(schema, (), f'SELECT {selected} FROM "spans" s {" ".join(joins)} ORDER BY {order}', reads)

@@ -96,6 +96,7 @@ DEDUPLICATED = (
     column(
         "duplicate_cluster", pa.string(), "Cluster of near-duplicates: the clip_id of its representative; a unique clip is its own cluster", by="deduplicate"
     ),
+    column("duplicate_rank", pa.int32(), "Place within its cluster, from 0 for the best copy", by="deduplicate"),
 )
 
 UNMEASURED = (column("unmeasured", pa.map_(pa.string(), pa.string()), "Why a column is null: column to reason", by="every scorer"),)

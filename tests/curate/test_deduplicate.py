@@ -185,6 +185,8 @@ def test_clusters_form_around_the_best_copy(tmp_path):
     assert (report.clips, report.duplicates, report.clusters) == (5, 2, 1)
     copies = {row["clip_id"].split("-")[0]: row["duplicate_of"] for row in corpus.table("clips").to_pylist()}
     assert copies["d"] is None and copies["a"] == clip_id("d", 0, 120)
+    ranks = {row["clip_id"].split("-")[0]: row["duplicate_rank"] for row in corpus.read("duplicates").to_pylist()}
+    assert ranks == {"d": 0, "a": 1, "b": 2, "c": 0, "e": 0}
 
 
 def test_two_clips_do_not_come_together_through_a_third(tmp_path):

@@ -100,9 +100,9 @@ def test_rights_that_hold_keep():
 
 
 def test_of_copies_the_best_that_passes_is_kept():
-    best = clip("a", 0, 10, width=1920, height=1080, motion=0.1, duplicate_cluster="c")
-    fair = clip("b", 0, 10, width=1280, height=720, duplicate_cluster="c", duplicate_of=best["clip_id"])
-    poor = clip("c", 0, 10, width=640, height=360, duplicate_cluster="c", duplicate_of=best["clip_id"])
+    best = clip("b", 0, 10, motion=0.1, duplicate_rank=0)
+    fair = clip("c", 0, 10, duplicate_of=best["clip_id"], duplicate_rank=1)
+    poor = clip("a", 0, 10, duplicate_of=best["clip_id"], duplicate_rank=2)
     sources = [source("a"), source("b"), source("c")]
     assert kept(decided({}, [best, fair, poor], sources)) == {best["clip_id"]}
     decision = decided({"keep": {"motion": {"min": 0.5}}}, [best, fair, poor], sources)
@@ -111,16 +111,12 @@ def test_of_copies_the_best_that_passes_is_kept():
     assert len(kept(decided({"duplicates": {"keep": "all"}}, [best, fair, poor], sources))) == 3
 
 
-def test_a_watermarked_copy_gives_way_to_a_smaller_clean_one():
-    marked = clip("a", 0, 10, width=1920, height=1080, watermark=0.9, duplicate_cluster="c")
-    clean = clip("b", 0, 10, duplicate_cluster="c")
-    assert kept(decided({}, [marked, clean], [source("a"), source("b")])) == {clean["clip_id"]}
-
-
 def test_clusters_set_aside_are_not_kept():
-    clips = [clip("a", 0, 5, duplicate_cluster="one"), clip("a", 5, 10, duplicate_cluster="two")]
-    decision = decided({}, clips, [source("a")], without=frozenset(["one"]))
-    assert kept(decision) == {clips[1]["clip_id"]} and details(decision)[clips[0]["clip_id"]][0] == "held_out"
+    clips = [clip("a", 0, 3), clip("a", 3, 6), clip("a", 6, 10)]
+    clips[1]["duplicate_of"] = clips[0]["clip_id"]
+    decision = decided({}, clips, [source("a")], without=frozenset([clips[0]["clip_id"]]))
+    assert kept(decision) == {clips[2]["clip_id"]}
+    assert [details(decision)[one["clip_id"]][0] for one in clips] == ["held_out", "held_out", None]
 
 
 def many(groups, seconds=1.0):
