@@ -3,14 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from schemas.run import Phase, TrainingRun
+from schemas.document import DocumentError
+from schemas.run import TrainingRun
 from train import checkpoint
 from train.autoencoder import PatchAutoencoder
 from train.data import Batch, ClipReader, training_batches
@@ -36,23 +36,32 @@ class Diverged(RuntimeError):
     """The loss is no longer a number."""
 
 
-@dataclass(frozen=True)
 class World:
-    """Which of how many equal workers this is. Each computes its places of every batch; gradients are averaged over all.
+    """Which of how many equal workers this is; alone, unless train/workers.py says otherwise.
 
     Attributes:
         rank, size: this worker's number, and how many there are.
-        wrap: makes a network whose gradients are averaged; None when alone.
     """
 
-    rank: int = 0
-    size: int = 1
-    wrap: Callable[[nn.Module], nn.Module] | None = None
+    rank, size = 0, 1
 
     def places(self, batch: int) -> range:
-        """This worker's places of a batch."""
+        """This worker's places of every batch."""
+        if batch % self.size:
+            raise DocumentError(f"batch: {batch} clips cannot be divided equally among {self.size} workers")
         share = batch // self.size
         return range(self.rank * share, (self.rank + 1) * share)
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with gradients averaged over all workers."""
+        return network
+
+    def mean(self, number: torch.Tensor) -> torch.Tensor:
+        """The mean of a number over all workers."""
+        return number
+
+    def wait(self) -> None:
+        """Until every worker is here."""
 
 
 def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, world: World | None = None) -> Path:
@@ -76,6 +85,7 @@ def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, worl
     shards = Shards(run.shards)
     if world.rank == 0:
         checkpoint.begin(folder, run, shards)
+    world.wait()
     with threads(run.threads):
         device = torch.device("cuda" if run.device == "auto" and torch.cuda.is_available() else "cpu" if run.device == "auto" else run.device)
         encoders = Encoders(open_latent_space(run).to(device), open_text(run.text, run.models, str(device)))
@@ -84,10 +94,9 @@ def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, worl
             part = folder / "cascade" / task.component
             if not part.exists():
                 PhaseTraining(run, task, shards, folder, device, world).finish(part, listener)
+            world.wait()
             if phase.task == "autoencode":
                 encoders = Encoders(LatentSpace(PatchAutoencoder.from_pretrained(part).eval()).to(device), encoders.text)
-            if world.rank == 0:
-                checkpoint.write_index(folder / "cascade", run)
     return folder / "cascade"
 
 
@@ -104,7 +113,7 @@ class PhaseTraining:
         self.optimizer = make_optimizer(choose_trainable(self.network, task.phase), task.phase)
         self.step = 0
         self._restore()
-        wrapped = self.network if world.wrap is None else world.wrap(self.network)
+        wrapped = world.wrap(self.network)
         self.callable: Any = torch.compile(wrapped) if run.compile else wrapped
 
     def finish(self, part: Path, listener: Listener) -> None:
@@ -120,6 +129,7 @@ class PhaseTraining:
             began = time.perf_counter()
         if logbook is not None:
             checkpoint.save_component(self.averaged(), part)
+            checkpoint.write_index(part.parent, self.run)
             self.state_path.unlink(missing_ok=True)
             logbook.close()
 
@@ -139,6 +149,7 @@ class PhaseTraining:
                 share = self.task.losses(self.callable, batch.part(start, start + size), draws.part(start, start + size)).mean() / parts
             share.backward()
             loss += share.detach()
+        loss = self.world.mean(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), phase.clip_norm or float("inf"))
         if not torch.isfinite(loss + norm):
             raise Diverged(f"{phase.task}: at step {self.step} the loss is {loss.item()} (gradient norm {norm.item()}); lower learning_rate or clip_norm")
@@ -202,6 +213,3 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-__all__ = ["Diverged", "Phase", "World", "quiet", "train"]
