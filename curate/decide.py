@@ -55,8 +55,8 @@ def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *
         rules = _rules(connection, recipe, {"clips": clips, "sources": sources, "gaps": gaps}, on, without)
         judged = connection.sql(_judging(rules)).to_arrow_table()
         steps = list(rule_steps([(rule.name, rule.wants) for rule in rules], _masks(connection, clips, judged)))
-        passing = pa.array(np.flatnonzero(judged["mask"].to_numpy() == 0))
-        connection.register("passing", clips.take(passing).append_column("position", passing))
+        passes = pc.equal(judged["mask"], 0)
+        connection.register("passing", clips.filter(passes).append_column("position", pa.array(np.flatnonzero(passes.to_numpy()))))
         steps += _draw(connection, recipe)
         order = f"row_number() OVER (ORDER BY md5_number_lower({literal(f'order:{recipe.seed}:')} || clip_id), clip_id) - 1"
         selection = connection.sql(f'SELECT clip_id, {order} AS "order" FROM survivors ORDER BY "order"').to_arrow_table()

@@ -88,7 +88,7 @@ Cases = list[tuple[str, str]]
 def _number(name: str, wanted: Range, floating: bool) -> tuple[str, str, Cases]:
     """What passes, in SQL and in words, and the words for each way to fail."""
     column = identifier(name)
-    value = f"coalesce({_SHORT.format(column)}, format('{{:.6g}}', {column}))" if floating else f"CAST({column} AS VARCHAR)"
+    value = f"CAST({f'round({column}, 4)' if floating else column} AS VARCHAR)"
     bounds = [(wanted.min, ">=", "<"), (wanted.max, "<=", ">")]
     asked = [(bound, kept, against) for bound, kept, against in bounds if bound is not None]
     # To DuckDB, what is not a number is above every number; to a recipe it is in no range.
@@ -96,10 +96,6 @@ def _number(name: str, wanted: Range, floating: bool) -> tuple[str, str, Cases]:
     cases = [(f"isnan({column})", literal(f"{name} is not a number"))] if floating else []
     cases += [(f"{column} {against} {bound!r}", f"{literal(name + ' ')} || {value} || {literal(f' {against} {bound:.6g}')}") for bound, _, against in asked]
     return " AND ".join(passes), " and ".join(f"{kept} {bound:.6g}" for bound, kept, _ in asked), cases
-
-
-_SHORT = "rtrim(rtrim(CAST(TRY_CAST({} AS DECIMAL(18, 4)) AS VARCHAR), '0'), '.')"
-"""Four decimals, as scores are stored; four times as fast as formatting."""
 
 
 def _text(name: str, wanted: Range, many: bool) -> tuple[str, str, Cases]:
