@@ -77,7 +77,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
         corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
     shards, index = _write(corpus, name, pieces, plans, samples, run, listener)
     manifest = make_manifest(corpus, recipe, name, contents, shards, failed)
-    _describe(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))), index)
+    describe_set(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))), index)
     _record_failures(corpus, name, failed)
     overwrite(corpus.filesystem, f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode())
     _clear(corpus, folder, {plan.shard for plan in plans})
@@ -174,7 +174,7 @@ def _write(
     return shards, pa.Table.from_pylist(index, schema=INDEX)
 
 
-def _describe(corpus: Corpus, folder: str, manifest: dict[str, Any], packed: pa.Table, index: pa.Table) -> None:
+def describe_set(corpus: Corpus, folder: str, manifest: dict[str, Any], packed: pa.Table, index: pa.Table) -> None:
     """Write the index, the card, the attributions and the machine-readable description."""
     buffer = io.BytesIO()
     pq.write_table(index, buffer, compression="zstd")
