@@ -1,7 +1,7 @@
 """Training and sampling as the command and the demo ask for them: a run file and shards in, a cascade and videos out."""
 
 import importlib.resources
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.document import DocumentError, read_document
@@ -58,17 +58,18 @@ def sample_video(
     out: Path,
     negative: str = "",
     seed: int = 0,
-    steps: int = 25,
-    guidance: float = 4.0,
+    steps: int | Mapping[str, int] = 25,
+    guidance: float | Mapping[str, float] = 4.0,
     upto: str = "vsr",
     listener: Listener = quiet,
 ) -> Path:
-    """Make a video from text with a trained cascade and write it; stages beyond `upto`, or not trained, are left out.
+    """Make a video from text with a trained cascade and write it, with content credentials; stages beyond `upto`, or not trained, are left out.
 
     Raises:
         DocumentError: the folder holds no cascade, or no such stage.
     """
-    from train.cascade import STAGES, open_cascade, write_mp4
+    from train.cascade import STAGES, cascade_folder, open_cascade, write_mp4
+    from train.credentials import sign_video
 
     cascade = open_cascade(checkpoint)
     if upto not in STAGES:
@@ -76,5 +77,7 @@ def sample_video(
     allowed = list(STAGES)[: list(STAGES).index(upto) + 1]
     last = [stage for stage in cascade.stages if stage in allowed][-1:]
     frames = cascade(prompt, negative or None, seed, steps, guidance, upto=last[0] if last else "base", listener=listener)
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_mp4(frames, out, INTERPOLATED_FPS if "interpolation" in cascade.stages and upto != "base" else BASE_FPS)
+    sign_video(out, cascade_folder(checkpoint), {"prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": steps, "guidance": guidance})
     return out

@@ -18,6 +18,9 @@ from schemas.recipe import read_recipe
 from schemas.source import STATUS_REJECTED
 
 PROOF = "“{prompt}”, through all three stages after minutes of training on two cores: a proof that the mill turns, not of quality."
+STEPS = {"base": 20, "interpolation": 1, "vsr": 1}
+"""Sampling steps: the later stages predict a residual, which one step gives."""
+
 PROMPT = "a big grey cartoon rabbit on green grass"
 RIGHTS = Path(__file__).with_name("rights.csv")
 
@@ -46,8 +49,8 @@ def run(out: Path, on, listener: Listener) -> dict[str, object]:
     curated = curate([str(footage)], str(out / "corpus"), recipe, rights=str(RIGHTS), policy=None, profile="embedded", on=on, listener=listener)
     console.print(funnel_shown(curated.selection))
     _say_what_was_quarantined(curated.corpus)
-    checkpoint = train_shards("demo", Path(curated.shards.folder), out / "model", listener)
-    video = sample_video(checkpoint, PROMPT, out / "sample.mp4", seed=0, listener=listener)
+    checkpoint = train_shards("demo", curated.shards.folder, out / "model", listener)
+    video = sample_video(checkpoint, PROMPT, out / "sample.mp4", steps=STEPS, guidance=2.0, listener=listener)
     ablation = ablate("demo", out / "ablation", corpus=str(out / "corpus"), listener=listener)
     report = write_report(
         curated.corpus,
