@@ -33,7 +33,7 @@ class Lengths:
             raise ValueError(f"lengths must satisfy 0 < target_s <= maximum_s, minimum_frames >= 1 and margin_frames >= 0; got {self}")
 
 
-REST_FRAMES = 24
+REST_FRAMES = 48
 """A shot is divided once it goes on for so many frames (or the minimum) after the target; less than that is left with the clip."""
 
 

@@ -31,7 +31,7 @@ IMAGE_FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe,jpegxl_pipe,j2k
 OPEN_OPTIONS = {"protocol_whitelist": "file,pipe", "format_whitelist": f"{VIDEO_FORMATS},{IMAGE_FORMATS}"}
 MOST_PIXELS, MOST_STREAMS, MOST_PACKETS, MOST_FRUITLESS_PACKETS = 2**27, 100, 50_000_000, 20_000
 MEMORY_BYTES = 4 * 2**30
-CHUNK_FRAMES, CHUNK_BYTES = 32, 64 * 2**20
+CHUNK_FRAMES, CHUNK_BYTES = 16, 64 * 2**20
 
 
 class Refused(Exception):

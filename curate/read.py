@@ -41,7 +41,7 @@ class Splitter:
         picture_quality: of JPEG, 0-100.
     """
 
-    detector: str = "adaptive"
+    detector: str = "cascade"
     lengths: Lengths = field(default_factory=Lengths)
     pictures: int = 4
     picture_side: int = 512

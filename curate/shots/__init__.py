@@ -1,10 +1,31 @@
 """Shot detectors: each turns small pictures of a film into the boundaries between its shots. A new one is a file and a line here."""
 
 from collections.abc import Callable
+from functools import cache
 
 from curate.shots.base import Boundary, ShotDetector
+from curate.shots.cascade import Cascade
+from curate.shots.dense import Dense
 from curate.shots.pyscenedetect import adaptive, content
+from curate.shots.transnet import TransNet
 
-DETECTORS: dict[str, Callable[[], ShotDetector]] = {"adaptive": adaptive, "content": content}
+
+@cache
+def network() -> TransNet:
+    """TransNetV2, loaded once per process."""
+    return TransNet()
+
+
+def cascade() -> ShotDetector:
+    """Rules, and TransNetV2 where they are in doubt; everywhere where there is a GPU."""
+    return Cascade(network(), everywhere=network().device.type == "cuda")
+
+
+def transnetv2() -> ShotDetector:
+    """TransNetV2 alone, as published."""
+    return Dense(network())
+
+
+DETECTORS: dict[str, Callable[[], ShotDetector]] = {"cascade": cascade, "transnetv2": transnetv2, "adaptive": adaptive, "content": content}
 
 __all__ = ["DETECTORS", "Boundary", "ShotDetector"]
