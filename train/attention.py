@@ -5,7 +5,6 @@ then M still images), N place in the frame, C channel, L text token, D text chan
 """
 
 import math
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -142,7 +141,6 @@ class RotaryEmbedding(nn.Module):
         """Nothing to load: the frequencies are constants, and checkpoints without them are whole."""
 
 
-@lru_cache
 def bucket_starts(num_buckets: int = RELATIVE_BUCKETS, max_distance: int = RELATIVE_MAX_DISTANCE) -> tuple[int, ...]:
     """The distance at which each bucket after the first begins, in one direction (T5, Raffel et al. 2020, section 2.1).
 
@@ -155,11 +153,14 @@ def bucket_starts(num_buckets: int = RELATIVE_BUCKETS, max_distance: int = RELAT
     return (*range(1, exact + 1), *growing)
 
 
+BUCKET_STARTS = bucket_starts()
+
+
 def relative_buckets(frames: int, device: torch.device | str = "cpu") -> Tensor:
     """(F, F) bucket of key frame j as seen from query frame i: 0..15 for now and the past, 16..31 for the future."""
     position = torch.arange(frames, device=device)
     key_minus_query = position[None, :] - position[:, None]
-    starts = torch.tensor(bucket_starts(), device=device)
+    starts = torch.tensor(BUCKET_STARTS, device=device)
     bucket = torch.bucketize(key_minus_query.abs(), starts, right=True)
     return bucket + (key_minus_query > 0) * (RELATIVE_BUCKETS // 2)
 

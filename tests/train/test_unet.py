@@ -238,3 +238,11 @@ def test_temporal_parameters_are_told_by_name() -> None:
         "conv_norm_out",
         "conv_out",
     }
+
+
+def test_the_whole_forward_pass_is_one_graph_for_the_compiler() -> None:
+    model = small_unet("vsr")
+    inputs = clip(model)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(**inputs), model(**inputs))
