@@ -71,10 +71,10 @@ class Cascade(DiffusionPipeline):
         super().__init__()
         if run is None:
             raise DocumentError("a Cascade needs the run that made its networks; use Cascade.from_pretrained(folder)")
-        self.register_modules(base=base, interpolation=interpolation, vsr=vsr, autoencoder=autoencoder)
-        self.register_to_config(run=run)
         self.training_run = TrainingRun.model_validate(run)
         self.latents = open_latent_space(self.training_run) if autoencoder is None else LatentSpace(autoencoder)
+        self.register_modules(base=base, interpolation=interpolation, vsr=vsr, autoencoder=self.latents.autoencoder)
+        self.register_to_config(run=run)
         self.text = open_text(self.training_run.text, self.training_run.models, "cpu")
         self.set_progress_bar_config(disable=True)
 
@@ -198,8 +198,8 @@ class Cascade(DiffusionPipeline):
         return wanted
 
 
-def open_cascade(folder: Path | str) -> Cascade:
-    """The cascade in a folder that `train` returned, or in the folder of its run.
+def cascade_folder(folder: Path | str) -> Path:
+    """Where the cascade is in a folder that `train` returned, or in the folder of its run.
 
     Raises:
         DocumentError: there is none.
@@ -208,8 +208,13 @@ def open_cascade(folder: Path | str) -> Cascade:
     found = next((place for place in (folder, folder / "cascade") if (place / "model_index.json").exists()), None)
     if found is None:
         raise DocumentError(f"{folder}: no trained cascade in it; give the folder that `clipmill train` printed")
+    return found
+
+
+def open_cascade(folder: Path | str) -> Cascade:
+    """The cascade in a folder, by `cascade_folder`."""
     logging.disable_progress_bar()
-    return Cascade.from_pretrained(found, local_files_only=True)
+    return Cascade.from_pretrained(cascade_folder(folder), local_files_only=True)
 
 
 def to_frames(clip: Tensor) -> np.ndarray:
