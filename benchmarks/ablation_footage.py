@@ -1,0 +1,61 @@
+"""Footage for the ablation benchmark: real files cut into short spans and crops until there are a few hundred clips."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from generated_corpus import encode_mp4
+
+SIDE, FRAMES = 128, 24
+CROPS = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.6, 0.6), (0.4, 0.4, 1.0, 1.0), (0.4, 0.0, 1.0, 0.6), (0.0, 0.4, 0.6, 1.0))
+"""Left, top, right and bottom as shares of the frame."""
+
+
+def cut_up(films: Sequence[Path], folder: Path, clips: int) -> int:
+    """Write about `clips` files of one second, spread over all films, spans and crops, and a rights table; returns how many there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names: list[str] = []
+    for name, frames in _in_turn([_spans(film) for film in films]):
+        if len(names) >= clips:
+            break
+        encode_mp4(frames, folder / name)
+        names.append(name)
+    with (folder / "rights.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "license", "rights_holder", "uses"])
+        writer.writerows([name, "benchmark-only", "as the originals", "train"] for name in names)
+    return len(names)
+
+
+def _in_turn(flows: list[Iterator[tuple[str, np.ndarray]]]) -> Iterator[tuple[str, np.ndarray]]:
+    """One from each flow, again and again, until all are dry."""
+    while flows:
+        for flow in list(flows):
+            made = next(flow, None)
+            if made is None:
+                flows.remove(flow)
+            else:
+                yield made
+
+
+def _spans(film: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Every crop of every second of a film, uint8 (FRAMES, SIDE, SIDE, 3); what does not decode ends it."""
+    try:
+        with av.open(str(film)) as container:
+            held: list[np.ndarray] = []
+            for number, frame in enumerate(container.decode(video=0)):
+                held.append(frame.to_ndarray(format="rgb24"))
+                if len(held) == FRAMES:
+                    yield from ((f"{film.stem}-{number // FRAMES:03d}-{place}.mp4", _cropped(held, crop)) for place, crop in enumerate(CROPS))
+                    held = []
+    except (av.FFmpegError, IndexError):
+        return
+
+
+def _cropped(frames: list[np.ndarray], crop: tuple[float, float, float, float]) -> np.ndarray:
+    height, width, _ = frames[0].shape
+    left, top, right, bottom = (round(share * size) for share, size in zip(crop, (width, height, width, height)))
+    return np.stack([cv2.resize(frame[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in frames])
