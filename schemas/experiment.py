@@ -233,7 +233,8 @@ def read_experiment(file_or_name: str | Path, corpus: str | None = None, sweep: 
     if corpus is not None:
         data["corpus"] = corpus
     if sweep is not None:
-        data |= {"arms": [], "questions": [], "sweep": {"recipe": sweep}}
+        kept = {key: value for key, value in data.get("sweep", {}).items() if key != "ladders"}
+        data |= {"arms": [], "questions": [], "sweep": {**kept, "recipe": sweep}}
     return _beside(parse_document(data, Ablation, str(path), text), path.parent)
 
 

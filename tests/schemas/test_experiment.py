@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.document import DocumentError, parse_document, read_document
-from schemas.experiment import Ablation, Arm
+from schemas.experiment import Ablation, Arm, read_experiment
 
 PHASE = {"task": "text_to_video", "steps": 100, "batch": 4, "frames": 16}
 
@@ -70,6 +70,31 @@ def test_a_mistake_is_refused_saying_what_to_change(changes: dict[str, Any], tol
     with pytest.raises(DocumentError) as refused:
         parse(**changes)
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["demo", "sweep"])
+def test_shipped_experiments_are_understood(name: str):
+    assert read_experiment(name, corpus="elsewhere").corpus == "elsewhere"
+
+
+def test_an_experiment_that_does_not_ship_is_refused_with_those_that_do():
+    with pytest.raises(DocumentError, match=r"no experiment `dmeo`.*demo, sweep"):
+        read_experiment("dmeo")
+
+
+def test_recipes_are_found_beside_the_experiment(tmp_path: Path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\n')
+    file = tmp_path / "experiment.toml"
+    file.write_text("""
+name = "e"
+corpus = "c"
+seeds = [0]
+phases = [{ task = "text_to_video", steps = 1 }]
+arms = [{ name = "a", recipe = "mine.toml" }, { name = "b", recipe = "default" }]
+questions = [{ arm = "a", against = "b" }]
+""")
+    assert [arm.recipe for arm in read_experiment(file).arms] == [str(tmp_path / "mine.toml"), "default"]
+    assert read_experiment(file, sweep="strict").sweep.recipe == "strict"
 
 
 def test_a_mistake_in_a_file_names_its_line(tmp_path: Path):
