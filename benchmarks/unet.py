@@ -1,8 +1,8 @@
 """How fast and how light the video UNet is against the same network written plainly (`benchmarks/plain_unet.py`).
 
 Prints a markdown table of medians and ratios, plain over ours: above 1.0 is better. A step is forward and backward.
-    python benchmarks/unet.py                          on the CPU, one thread, float32
-    python benchmarks/unet.py --device cuda --compile  on a GPU, bfloat16 autocast, at the published sizes
+    python -m benchmarks.unet                          on the CPU, one thread, float32
+    python -m benchmarks.unet --device cuda --compile  on a GPU, bfloat16 autocast, at the published sizes
 """
 
 import argparse
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from plain_unet import PlainUNet
 from torch import Tensor, nn
 
+from benchmarks.plain_unet import PlainUNet
 from train.presets import unet_config
 from train.unet import VideoUNet
 from train.weights import reset
@@ -128,7 +128,18 @@ def memory(case: tuple[Any, ...], device: str, compiled: bool) -> dict[str, floa
     """Peak MiB of each variant, each in a process of its own, since a process never gives its peak back."""
     peaks = {}
     for variant in VARIANTS:
-        command = [sys.executable, __file__, "--device", device, "--memory", variant, *(["--compile"] if compiled else []), "--case", *map(str, case)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.unet",
+            "--device",
+            device,
+            "--memory",
+            variant,
+            *(["--compile"] if compiled else []),
+            "--case",
+            *map(str, case),
+        ]
         peaks[variant] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
     return peaks
 
