@@ -126,21 +126,11 @@ def times(case: tuple[Any, ...], device: str, compiled: bool, repeats: int) -> d
 
 def memory(case: tuple[Any, ...], device: str, compiled: bool) -> dict[str, float]:
     """Peak MiB of each variant, each in a process of its own, since a process never gives its peak back."""
+    again = [sys.executable, "-m", "benchmarks.unet", "--device", device, "--case", *map(str, case), *(["--compile"] if compiled else [])]
     peaks = {}
     for variant in VARIANTS:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.unet",
-            "--device",
-            device,
-            "--memory",
-            variant,
-            *(["--compile"] if compiled else []),
-            "--case",
-            *map(str, case),
-        ]
-        peaks[variant] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+        printed = subprocess.run([*again, "--memory", variant], check=True, capture_output=True, text=True).stdout
+        peaks[variant] = float(printed.split()[-1])
     return peaks
 
 
