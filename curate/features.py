@@ -1,12 +1,15 @@
 """Features computed once per clip and shared by scorers: image network outputs, sentence embeddings."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
+from curate.clip_tower import clip_tower
 from curate.compute import fixed_threads, in_fixed_batches
 from curate.models import weights
 from curate.scorers.base import OF_ONE_CLIP, ClipBatch, Unmeasured
@@ -89,22 +92,58 @@ class CaptionEmbedding(Feature):
         self._encoder = SentenceEncoder(self.models_dir)
 
     def compute(self, batch: ClipBatch) -> list[Any]:
-        captions = [row.get("caption") for row in batch.rows]
-        found = iter(self._encoder.encode([caption for caption in captions if caption]))
-        return [next(found) if caption else Unmeasured("the clip has no caption") for caption in captions]
+        return per_caption(batch, self._encoder.encode)
 
 
-FEATURES: tuple[type[Feature], ...] = (EfficientNet, CaptionEmbedding)
+class ClipPictures(Feature):
+    """`clip_l14`: CLIP ViT-L/14 embeddings of each proxy, float32 (proxies, 768), of length one."""
+
+    name = "clip_l14"
+    models = ("clip-vit-l-14",)
+    needs = frozenset({"proxies"})
+
+    def setup(self) -> None:
+        self._tower = clip_tower(self.models_dir)
+
+    def compute(self, batch: ClipBatch) -> list[Any]:
+        return per_picture(batch, self._tower.prepare, self._tower.embed_prepared)
+
+
+class ClipCaption(Feature):
+    """`clip_caption`: CLIP ViT-L/14's embedding of the caption, float32 (768,), of length one."""
+
+    name = "clip_caption"
+    models = ("clip-vit-l-14",)
+    needs = frozenset({"caption"})
+
+    def setup(self) -> None:
+        self._tower = clip_tower(self.models_dir)
+
+    def compute(self, batch: ClipBatch) -> list[Any]:
+        return per_caption(batch, self._tower.embed_texts)
+
+
+FEATURES: tuple[type[Feature], ...] = (EfficientNet, CaptionEmbedding, ClipPictures, ClipCaption)
+
+
+def per_caption(batch: ClipBatch, embed: Callable[[Sequence[str]], np.ndarray]) -> list[Any]:
+    """An encoder's outputs for the captions of a batch; an Unmeasured for a clip that has none."""
+    captions = [row.get("caption") for row in batch.rows]
+    found = iter(embed([caption for caption in captions if caption]))
+    return [next(found) if caption else Unmeasured("the clip has no caption") for caption in captions]
 
 
 def per_picture(batch: ClipBatch, prepare: Callable[[np.ndarray], np.ndarray], forward: Callable[[np.ndarray], np.ndarray]) -> list[Any]:
     """A network's outputs for every picture of a batch, all clips' pictures sharing its batches; one (pictures, ...) array per clip."""
-    prepared: list[list[np.ndarray] | Unmeasured] = []
-    for index in range(len(batch)):
+
+    def prepared_of(index: int) -> list[np.ndarray] | Unmeasured:
         try:
-            prepared.append([prepare(pixels) for pixels in batch.frames(index)])
+            return [prepare(pixels) for pixels in batch.frames(index)]
         except OF_ONE_CLIP as error:
-            prepared.append(error if isinstance(error, Unmeasured) else Unmeasured(f"{type(error).__name__}: {error}"))
+            return error if isinstance(error, Unmeasured) else Unmeasured(f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        prepared = list(pool.map(prepared_of, range(len(batch))))
     everything = [picture for each in prepared if not isinstance(each, Unmeasured) for picture in each]
     outputs, at = forward(np.stack(everything)) if everything else np.zeros(0), 0
     found: list[Any] = []

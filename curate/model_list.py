@@ -86,6 +86,14 @@ IMAGENET_LABELS = Model(
     (ModelFile("weights/imagenet-labels-minilm.npy", 768128, "52b75f18f8f80f3a9c44e48c11b5f82dc8f7835f2a58d86ab0ad993871e059c9"),),
 )
 
+TECHNICAL_RANKER = Model(
+    "technical-ranker",
+    "package:clipmill",
+    "Apache-2.0",
+    "Technical quality from a picture's statistics; made by benchmarks/train_technical.py",
+    (ModelFile("weights/technical-ranker.safetensors", 1776, "9ef57ad7943486d2e5d446356fead04a75262f0cdf1804891ac916bd0210dc76"),),
+)
+
 TEXT_DETECTOR = Model(
     "pp-ocrv6-detect",
     "wheel:rapidocr",
@@ -141,6 +149,7 @@ MODELS: tuple[Model, ...] = (
     EFFICIENTNET_LITE0,
     MINILM,
     IMAGENET_LABELS,
+    TECHNICAL_RANKER,
     TEXT_DETECTOR,
     TEXT_READER,
     TRANSNET,

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus, open_corpus
 from curate.features import FEATURES, Feature
-from curate.scorers import PROFILES
+from curate.scorers import PROFILES, SCORERS
 from curate.scorers.base import ClipBatch, Picture, Scorer, schema_of
 from curate.stage import Resources, Stage
 from schemas.clip import CLIPS
@@ -101,17 +101,19 @@ def score_corpus(
 
 
 def chosen(profile: str, names: Collection[str] | None = None) -> tuple[type[Scorer], ...]:
-    """A profile's scorers, or those of the names given.
+    """A profile's scorers; or, where names are given, those of them, whichever profile they belong to.
 
     Raises:
-        ScoreError: there is no such profile, or it has no such scorer.
+        ScoreError: there is no such profile or scorer.
     """
     if profile not in PROFILES:
         raise ScoreError(f"no profile is called `{profile}`; there are {', '.join(PROFILES)}")
-    there = {cls.name: cls for cls in PROFILES[profile]}
-    if names is not None and (unknown := sorted(set(names) - there.keys())):
-        raise ScoreError(f"profile {profile} has no scorer `{unknown[0]}`; it has {', '.join(there)}")
-    return tuple(cls for name, cls in there.items() if names is None or name in names)
+    if names is None:
+        return PROFILES[profile]
+    there = {cls.name: cls for cls in SCORERS}
+    if unknown := sorted(set(names) - there.keys()):
+        raise ScoreError(f"no scorer is called `{unknown[0]}`; there are {', '.join(there)}")
+    return tuple(cls for name, cls in there.items() if name in names)
 
 
 def pending(corpus: Corpus, classes: Iterable[type[Scorer]]) -> Iterator[tuple[list[type[Scorer]], pa.Table]]:

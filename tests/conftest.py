@@ -1,9 +1,14 @@
 """What every test may ask for: the shared footage with truth labels (absent for most people), and quiet libraries."""
 
+import hashlib
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from curate.model_list import Model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -53,3 +58,55 @@ def made_footage(tmp_path_factory) -> Path:
         made.run(cmd=imageio_ffmpeg.get_ffmpeg_exe())
     (folder / "broken.mp4").write_bytes(b"this is no video")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of models with small stand-ins for those that no wheel ships, which the registry names for the session.
+
+    Architectures, layouts and readers are the real ones; only sizes are small, and weights are drawn at random.
+    """
+    from curate import models
+
+    folder, before = tmp_path_factory.mktemp("models"), models.MODELS
+    _small_clip(folder / "clip-vit-l-14")
+    _small_heads(folder)
+    models.MODELS = tuple(_as_found(each, folder) for each in before)
+    yield folder
+    models.MODELS = before
+
+
+def _small_clip(folder: Path) -> None:
+    """CLIP of two layers and 768 dimensions, as transformers saves it to the hub."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 768}
+    text, vision = CLIPTextConfig(**sizes, eos_token_id=49407), CLIPVisionConfig(**sizes, image_size=56, patch_size=14)
+    CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=768)).save_pretrained(folder)
+
+
+def _small_heads(folder: Path) -> None:
+    """LAION's two aesthetic heads, as LAION saves them: a stack of linear layers, and one."""
+    import torch
+
+    torch.manual_seed(1)
+    widths = ((768, 1024), (1024, 128), (128, 64), (64, 16), (16, 1))
+    layers = [part for wide, narrow in widths for part in (torch.nn.Linear(wide, narrow), torch.nn.Dropout(0.1))][:-1]
+    heads = {
+        "laion-aesthetic-v2/sac+logos+ava1-l14-linearMSE.pth": torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)}),
+        "laion-aesthetic-v1/sa_0_4_vit_l_14_linear.pth": torch.nn.Linear(768, 1),
+    }
+    for name, head in heads.items():
+        (folder / name).parent.mkdir()
+        torch.save(dict(head.state_dict()), folder / name)
+
+
+def _as_found(model: Model, folder: Path) -> Model:
+    """The registry's entry with the sizes and digests of the files in the folder, where it has any."""
+    files = [folder / model.name / file.name for file in model.files]
+    if not files[0].is_file():
+        return model
+    told = zip(model.files, (path.read_bytes() for path in files), strict=True)
+    return replace(model, files=tuple(replace(file, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()) for file, data in told))

@@ -2,13 +2,21 @@
 
 from curate.scorers.alignment import ConseAlignment
 from curate.scorers.base import Scorer
+from curate.scorers.clip_alignment import ClipAlignment
 from curate.scorers.handcrafted import HandcraftedAesthetic
 from curate.scorers.labels import Labels
+from curate.scorers.laion import LaionAesthetic, LaionAestheticV1
 from curate.scorers.overlay_watermark import OverlayWatermark
 from curate.scorers.technical import Technical
 from curate.scorers.text import Text
+from curate.scorers.zero_shot import NotSafeForWork, Tags
 
 EMBEDDED: tuple[type[Scorer], ...] = (HandcraftedAesthetic, Technical, Text, Labels, OverlayWatermark, ConseAlignment)
+LAION: tuple[type[Scorer], ...] = (LaionAesthetic, Technical, Text, Tags, NotSafeForWork, OverlayWatermark, ClipAlignment)
+BY_NAME_ONLY: tuple[type[Scorer], ...] = (LaionAestheticV1,)
 
-PROFILES: dict[str, tuple[type[Scorer], ...]] = {"embedded": EMBEDDED}
+PROFILES: dict[str, tuple[type[Scorer], ...]] = {"embedded": EMBEDDED, "laion": LAION}
 """Which scorers a profile runs. Two scorers of one profile never write the same column."""
+
+SCORERS: tuple[type[Scorer], ...] = tuple(dict.fromkeys((*EMBEDDED, *LAION, *BY_NAME_ONLY)))
+"""Every scorer there is; any can be run by its name."""

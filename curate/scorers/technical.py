@@ -1,39 +1,79 @@
 """Technical quality of the picture: sharpness, noise, blockiness, exposure, contrast and colourfulness, each stated apart, and one figure from them."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
 import cv2
 import numpy as np
 import pyarrow as pa
+from safetensors import safe_open
 
+from curate.models import weights
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
+from curate.scorers.statistics import statistics
 
 PARTS = ("sharpness", "noise", "blockiness", "exposure", "contrast", "colourfulness")
 
-WEIGHTS = {"sharpness": 3.0, "noise": 3.0, "blockiness": 2.0, "exposure": 1.0, "contrast": 1.0, "colourfulness": 0.25}
-"""Exponents of the parts in their weighted geometric mean: one bad part spoils a picture, which a sum would hide."""
+MODEL = "technical-ranker"
 
 
 class Technical(Scorer):
-    """The median over proxies of each part, and their weighted geometric mean. Measures the picture, not its beauty or content."""
+    """Measures how well the picture was made, not its beauty or content: the median over proxies of each part, and the mean of the ranker's figure.
+
+    The parts are plain measures of one thing each. The figure comes from a ranker over the parts and over natural scene statistics,
+    which was taught by degrading pictures step by step (`benchmarks/train_technical.py`; RankIQA, Liu et al. 2017). It falls when a picture is
+    blurred, grained, compressed, darkened or upscaled; between different pictures it compares only roughly.
+    """
 
     name = "technical"
     version = "1"
     columns = columns("technical", *PARTS)
     needs = frozenset({"proxies"})
+    models: ClassVar = (MODEL,)
+
+    def setup(self) -> None:
+        self._ranker = Ranker.load(weights(MODEL, self.models_dir)[0])
 
     def score(self, batch: ClipBatch) -> pa.Table:
         def measure(index: int) -> dict[str, object]:
-            measured = [parts(pixels) for pixels in batch.frames(index)]
-            middle = {name: float(np.median([each[name] for each in measured])) for name in PARTS}
-            return {"technical": overall(middle), **middle}
+            seen = [features(pixels) for pixels in batch.frames(index)]
+            middle = {name: float(np.median([each[name] for each in seen])) for name in PARTS}
+            return {"technical": float(np.mean([self._ranker(each) for each in seen])), **middle}
 
         return tabulate(batch, self.columns, measure)
 
 
-def overall(part: dict[str, float]) -> float:
-    """One figure in 0-1 from the parts; noise and blockiness count against it."""
-    goodness = {name: 1 - value if name in ("noise", "blockiness") else value for name, value in part.items()}
-    logs = sum(WEIGHTS[name] * np.log(max(value, 1e-3)) for name, value in goodness.items())
-    return float(np.exp(logs / sum(WEIGHTS.values())))
+@dataclass(frozen=True)
+class Ranker:
+    """A line and a parabola per feature, added up and laid onto 0-1."""
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    weight: np.ndarray
+    middle: float
+    reach: float
+
+    @classmethod
+    def load(cls, path: Path) -> "Ranker":
+        """From a safetensors file that `benchmarks/train_technical.py` wrote."""
+        with safe_open(str(path), "np") as stored:
+            names = json.loads(stored.metadata()["names"])
+            mean, deviation, weight, middle, reach = (stored.get_tensor(name).astype(np.float64) for name in ("mean", "deviation", "weight", "middle", "reach"))
+        return cls(tuple(names), mean, deviation, weight, float(middle[0]), float(reach[0]))
+
+    def __call__(self, seen: dict[str, float]) -> float:
+        """The figure of one picture from its features; 0-1. Its tails are long, so that very good and very bad pictures still differ."""
+        standard = (np.array([seen[name] for name in self.names]) - self.mean) / self.deviation
+        figure = (float(quadratic(standard) @ self.weight) - self.middle) / self.reach
+        return 0.5 * (1 + figure / (1 + abs(figure)))
+
+
+def quadratic(standard: np.ndarray) -> np.ndarray:
+    """Standardised features (..., N) and their squares, bounded where training saw few: (..., 2N)."""
+    return np.concatenate([standard, np.clip(standard, -3, 3) ** 2], axis=-1)
 
 
 def parts(pixels: np.ndarray) -> dict[str, float]:
@@ -47,6 +87,11 @@ def parts(pixels: np.ndarray) -> dict[str, float]:
         "contrast": contrast(luma),
         "colourfulness": colourfulness(pixels),
     }
+
+
+def features(pixels: np.ndarray) -> dict[str, float]:
+    """What the ranker sees of one picture: its parts and its statistics, by name."""
+    return {**parts(pixels), **statistics(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32))}
 
 
 def sharpness(luma: np.ndarray) -> float:

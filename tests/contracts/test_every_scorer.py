@@ -10,11 +10,11 @@ import pytest
 
 from curate.features import FEATURES
 from curate.score import with_features
-from curate.scorers import PROFILES
+from curate.scorers import SCORERS
 from curate.scorers.base import DECIMALS, ClipBatch, Picture, Scorer, schema_of
 from schemas.clip import CLIPS
 
-EVERY = sorted({cls for profile in PROFILES.values() for cls in profile}, key=lambda cls: cls.name)
+EVERY = sorted(SCORERS, key=lambda cls: cls.name)
 
 
 def pictures(seed: int, count: int = 2) -> tuple[Picture, ...]:
@@ -35,13 +35,13 @@ def rows(count: int) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def loaded():
+def loaded(small_models):
     """Scorers and features by class, set up once."""
     there: dict[type, object] = {}
 
     def load(cls: type):
         if cls not in there:
-            there[cls] = cls()
+            there[cls] = cls(str(small_models))
             there[cls].setup()
         return there[cls]
 
@@ -65,7 +65,7 @@ def score(loaded):
 @pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.name)
 class TestEveryScorer:
     def test_it_says_who_it_is_and_what_it_writes_and_needs(self, cls):
-        assert re.fullmatch(r"[a-z][a-z_0-9]*@\d+(-[0-9a-f]{8})?", cls.identity()) and bool(cls.models) == ("-" in cls.identity())
+        assert re.fullmatch(r"[a-z][a-z_0-9]*@\d+(-[0-9a-f]{8})?(-allowing-[0-9a-f]{4})?", cls.identity()) and bool(cls.models) == ("-" in cls.identity())
         assert cls.columns and all(CLIPS.field(column.name) == column for column in cls.columns)
         assert cls.needs <= {"proxies", "edges"} | {feature.name for feature in FEATURES} | set(CLIPS.names)
         assert cls.__doc__ and not cls.__doc__.startswith("Sees what was kept")
