@@ -1,6 +1,6 @@
 """What the tables of a corpus should live in: our commits as files, Delta and Lance, measured against what the design asks for.
 
-    python benchmarks/tables.py [--clips 25000000] [--commits 1000] [--results benchmarks/results/tables.md]
+    python -m benchmarks.tables [--clips 25000000] [--commits 1000] [--results benchmarks/results/tables.md]
 
 Prints and writes a table. Seconds of CPU are those of this process and its children; wall clock suffers from whatever else runs.
 Delta and Lance are not dependencies of clipmill: install `deltalake` and `pylance` to measure them; what is absent is left out.
@@ -418,7 +418,7 @@ def report(measured: list[Figures], arguments: argparse.Namespace) -> str:
     lines = [f"| | {' | '.join(figures.name for figures in measured)} |", f"|---|{'---|' * len(measured)}"]
     lines += [f"| {what} | {' | '.join(figures.told.get(what, '') for figures in measured)} |" for what in rows]
     about = f"{arguments.clips:,} clips, {arguments.commits:,} commits, {arguments.pictures:,} sources with proxies; {os.cpu_count()} cores"
-    return "\n".join(["# Tables: measured", "", f"`python benchmarks/tables.py` with {about}. Wall clock; CPU seconds in brackets.", "", *lines, ""])
+    return "\n".join(["# Tables: measured", "", f"`python -m benchmarks.tables` with {about}. Wall clock; CPU seconds in brackets.", "", *lines, ""])
 
 
 def main() -> None:

@@ -38,6 +38,11 @@ def put_in_cache(uri: str, copy: Path, most_bytes: float = MOST_BYTES) -> None:
         _shrink(folder, most_bytes)
 
 
+def forget(uri: str) -> None:
+    """Remove the cached copy of a uri."""
+    (cache_folder() / _name(uri)).unlink(missing_ok=True)
+
+
 def _link(existing: Path, to: Path) -> None:
     try:
         os.link(existing, to)

@@ -42,6 +42,7 @@ class Part:
         path: below the root.
         rows: how many it has.
         bytes: its size.
+        sha256: digest of its bytes.
         first: the smallest of its clip ids, or source ids where it has no clip ids; None where it has neither.
         last: the largest of them.
         clips: digest of its clip ids in order: parts with the same digest hold the same clips, row by row.
@@ -50,6 +51,7 @@ class Part:
     path: str
     rows: int
     bytes: int
+    sha256: str
     first: str | None = None
     last: str | None = None
     clips: str | None = None
@@ -57,6 +59,10 @@ class Part:
     def may_hold(self, ids: Sequence[str] | None) -> bool:
         """Whether rows of one of the ids can be in it; `ids` is sorted, None stands for every id."""
         return ids is None or self.first is None or self.last is None or any(self.first <= wanted <= self.last for wanted in ids)
+
+    def may_begin(self, prefix: str) -> bool:
+        """Whether ids in it can begin so."""
+        return self.first is None or self.last is None or self.first[: len(prefix)] <= prefix <= self.last[: len(prefix)]
 
 
 @dataclass(frozen=True)
@@ -127,11 +133,13 @@ class Parts:
     def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
         """Write rows as sorted parts of about `target_bytes` of memory each; nobody sees them before a generation names them."""
         waiting: list[pa.Table] = []
+        held = 0
         for rows in (piece for table in tables for piece in _pieces(table, target_bytes)):
             waiting.append(rows)
-            if sum(table.nbytes for table in waiting) >= target_bytes:
+            held += rows.nbytes
+            if held >= target_bytes:
                 yield self.write_one(name, waiting)
-                waiting = []
+                waiting, held = [], 0
         if waiting:
             yield self.write_one(name, waiting)
 
@@ -167,11 +175,12 @@ class Parts:
         rows_in_group = max(1, min(ROWS_IN_GROUP, BYTES_IN_GROUP * rows.num_rows // max(rows.nbytes, 1)))
         buffer = io.BytesIO()
         pq.write_table(rows, buffer, compression="zstd", row_group_size=rows_in_group)
-        create_if_absent(self.filesystem, f"{self.root}/{path}", buffer.getvalue())
+        data = buffer.getvalue()
+        create_if_absent(self.filesystem, f"{self.root}/{path}", data)
         bound = next((column for column in ("clip_id", "source_id") if column in rows.column_names), None)
         limits = pc.min_max(rows[bound]).as_py() if bound and rows.num_rows else {"min": None, "max": None}
         clips = _digest(rows["clip_id"]) if "clip_id" in rows.column_names else None
-        return Part(path, rows.num_rows, buffer.getbuffer().nbytes, limits["min"], limits["max"], clips)
+        return Part(path, rows.num_rows, len(data), hashlib.sha256(data).hexdigest(), limits["min"], limits["max"], clips)
 
 
 def _digest(ids: pa.ChunkedArray) -> str:

@@ -39,6 +39,15 @@ TOMBSTONES = pa.schema(
         column("at", pa.string(), "When, in UTC, ISO 8601", by="takedown"),
     ]
 )
+TRAININGS = pa.schema(
+    [
+        column("checkpoint", pa.string(), "The trained cascade's folder", by="train"),
+        column("run", pa.string(), "Name of the training run", by="train"),
+        column("selection", pa.string(), "The selection whose shards it was trained on", by="train"),
+        column("manifest_sha256", pa.string(), "Digest of the manifest it was trained on", by="train"),
+        column("clip_ids", pa.list_(pa.string()), "Every clip in those shards", by="train"),
+    ]
+)
 
 RELATIONS: Mapping[str, pa.Schema] = {
     "added": pa.schema([field for field in SOURCES if field.name not in READ_LATER]),
@@ -53,6 +62,7 @@ RELATIONS: Mapping[str, pa.Schema] = {
     "found": FOUND,
     "grants": GRANTS,
     "tombstones": TOMBSTONES,
+    "trainings": TRAININGS,
 }
 """Relations that always exist, if only empty. Those of scorers, embeddings and selections exist once written."""
 

@@ -204,8 +204,13 @@ class Store:
         self.parts.remove(commit.path for commit, known in zip(listed, _among(listed, self.now().gathered)) if known)
         return len(snapshot.loose)
 
-    def rewrite(self, change: Mapping[str, Callable[[pa.Table], pa.Table]]) -> None:
-        """Change gathered rows of relations in one step; parts whose rows stay the same keep their files. Gather first."""
+    def rewrite(self, change: Mapping[str, Callable[[pa.Table], pa.Table]], about: str | None = None) -> None:
+        """Change gathered rows of relations in one step; parts whose rows stay the same keep their files. Gather first.
+
+        Args:
+            change: relation to what makes its rows from those before.
+            about: only look at parts that may hold ids that begin so.
+        """
         removed: list[Part] = []
 
         def rewritten(before: Generation) -> Generation:
@@ -214,9 +219,9 @@ class Store:
             for name in change.keys() & before.parts.keys():
                 parts[name] = ()
                 for part in before.parts[name]:
-                    rows = self.parts.read(part)
-                    changed = change[name](rows)
-                    same = changed.num_rows == rows.num_rows and changed.equals(rows)
+                    rows = self.parts.read(part) if about is None or part.may_begin(about) else None
+                    changed = rows if rows is None else change[name](rows)
+                    same = rows is None or changed is None or changed.equals(rows)
                     parts[name] += (part,) if same else tuple(self.parts.write(name, [changed]))
                     removed.extend([] if same else [part])
             return dataclasses.replace(before, parts=parts)

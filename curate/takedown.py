@@ -1,0 +1,97 @@
+"""Takedown: a source out of everything that was made from it, and a dated, signed report of what was removed and what has seen it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.atomic import overwrite
+from curate.corpus import Corpus, CorpusError
+from curate.erase import Rewritten, erase_files, erase_from_shards, erase_rows
+from curate.journal import record
+from curate.media_cache import forget
+from curate.quarantine import join_rights
+from curate.relations import TOMBSTONES
+from curate.signing import signed
+from curate.trace import trace
+from schemas.table import table_of
+
+FOLDER = "takedowns"
+
+
+@dataclass(frozen=True)
+class TakedownReport:
+    """What a takedown did.
+
+    Attributes:
+        source_id: the source.
+        reason: why.
+        at: when, in UTC.
+        locations: where copies of it were added from; these files are their owner's, and are not touched.
+        rows: relation to rows removed.
+        shards: shards rewritten.
+        files: further files removed, below the corpus.
+        checkpoints: checkpoints trained on it, with how many of its clips; they cannot forget, and are for people to decide about.
+        path: the signed report, below the corpus.
+    """
+
+    source_id: str
+    reason: str
+    at: str
+    locations: Sequence[str]
+    rows: dict[str, int]
+    shards: Sequence[Rewritten]
+    files: Sequence[str]
+    checkpoints: dict[str, int]
+    path: str
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = [f"took down {self.source_id}: {self.reason}"]
+        told += [f"  removed {count} rows of {name}" for name, count in self.rows.items()]
+        told += [f"  rewrote {one.shard} without {one.clips} clips" if one.after else f"  removed {one.shard}, which held nothing else" for one in self.shards]
+        told += [f"  removed {path}" for path in self.files]
+        told += [f"  {path} was trained on {count} of its clips: decide about it" for path, count in self.checkpoints.items()]
+        told += [f"  left alone, since it is its owner's: {location}" for location in self.locations]
+        return [*told, f"  signed report: {self.path}"]
+
+
+def takedown(corpus: Corpus, source_id: str, reason: str) -> TakedownReport:
+    """Take a source down; nothing else may be writing to the corpus meanwhile. Doing it again completes an interrupted one.
+
+    Raises:
+        CorpusError: there is no such source, or no reason is given.
+    """
+    if not reason.strip():
+        raise CorpusError("a takedown needs a reason: say who asked for it, and why")
+    known = trace(corpus, "source", source_id)
+    locations = list(known.sources[source_id]["locations"] or [])
+    at = datetime.now(UTC)
+    corpus.append("tombstones", table_of([{"source_id": source_id, "reason": reason, "at": at.isoformat(timespec="seconds")}], TOMBSTONES), key=source_id)
+    join_rights(corpus, at.date())
+    rows = erase_rows(corpus, source_id)
+    shards = erase_from_shards(corpus, source_id)
+    files = erase_files(corpus, source_id)
+    for location in locations:
+        forget(location)
+    path = f"{FOLDER}/{source_id}-{at:%Y%m%dT%H%M%S}.json"
+    report = TakedownReport(source_id, reason, at.isoformat(timespec="seconds"), locations, rows, shards, files, dict(known.checkpoints), path)
+    overwrite(corpus.filesystem, corpus.path(path), signed(_statement(corpus, report, known.sources[source_id])))
+    record(corpus, "takedown", {"source_id": source_id, "reason": reason, "report": path, "shards": [one.shard for one in shards]})
+    return report
+
+
+def _statement(corpus: Corpus, report: TakedownReport, source: Any) -> dict[str, Any]:
+    """What is signed: the report, and by what content the source is known."""
+    told = asdict(report)
+    return {**told, "sha256": source["sha256"], "corpus": corpus.url, "clips_left": _left(corpus, report.source_id)}
+
+
+def _left(corpus: Corpus, source_id: str) -> int:
+    """Rows of the source's clips that are still there, counted after the work: it ought to be none."""
+    clips = corpus.table("clips", columns=["source_id"])["source_id"]
+    pictures = corpus.read("proxies", ["source_id"])["source_id"]
+    return sum(pc.sum(pc.equal(column, pa.scalar(source_id))).as_py() or 0 for column in (clips, pictures))

@@ -1,0 +1,280 @@
+"""Lineage, takedown and verification on a corpus made by the real chain: added, read, selected, packed and trained on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import ffmpeg
+import imageio_ffmpeg
+import pyarrow.compute as pc
+import pytest
+
+from curate import erase, journal
+from curate.corpus import Corpus, CorpusError, open_corpus, source_of
+from curate.engine import run_here
+from curate.manifest import read_manifest
+from curate.pack import pack
+from curate.read import ReadVideos
+from curate.relations import RELATIONS
+from curate.select import select
+from curate.signing import checked
+from curate.sources import add_sources
+from curate.takedown import takedown
+from curate.trace import manifests, note_training, trace
+from curate.verify import verify
+from schemas.recipe import Recipe
+from schemas.table import table_of
+
+RECIPE = Recipe.model_validate({"name": "all", "duplicates": {"keep": "all"}, "encoding": {"height": 32, "shard_mb": 0.02}})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with footage, a corpus of it that was packed, and a checkpoint trained on the shards."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "footage").mkdir()
+    for name, source in (("a", "testsrc=size=96x64:rate=12"), ("b", "testsrc2=size=96x64:rate=12"), ("c", "mandelbrot=size=96x64:rate=12")):
+        command = ffmpeg.input(source, f="lavfi").output(str(folder / "footage" / f"{name}.mp4"), t=6, pix_fmt="yuv420p", vcodec="libx264")
+        command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
+    corpus = open_corpus(str(folder / "corpus"), create=True)
+    add_sources(corpus, [str(folder / "footage")])
+    sources = corpus.table("sources").select(["source_id", "uri", "media_type"])
+    list(run_here(sources, [ReadVideos(corpus.url)]))
+    names = corpus.table("clips")["clip_id"].to_pylist()
+    corpus.append(
+        "captions", table_of([{"clip_id": name, "captioner": "describe@1", "text": f"words on {name}"} for name in names], RELATIONS["captions"]), "c"
+    )
+    corpus.replace("duplicates", table_of(_one_cluster(names), RELATIONS["duplicates"]))
+    select(corpus, RECIPE)
+    pack(corpus, RECIPE)
+    _train_on(folder / "corpus" / "shards" / "all", folder / "checkpoint")
+    return folder
+
+
+def _one_cluster(names: list[str]) -> list[dict]:
+    """Every clip a copy of the first."""
+    best = min(names)
+    return [
+        {"clip_id": name, "duplicate_of": None if name == best else best, "duplicate_cluster": best, "duplicate_rank": rank}
+        for rank, name in enumerate(sorted(names))
+    ]
+
+
+def _train_on(shards: Path, checkpoint: Path) -> None:
+    """What the trainer leaves of its lineage, without the training."""
+    from train.shards import Shards
+
+    checkpoint.mkdir()
+    lineage = {"shards": Shards(str(shards)).lineage(), "run": {"name": "tiny"}}
+    (checkpoint / "lineage.json").write_text(json.dumps(lineage))
+    assert note_training(str(shards), str(checkpoint))
+
+
+@pytest.fixture
+def corpus(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    """A copy of the corpus, to be changed."""
+    monkeypatch.setenv("CLIPMILL_SIGNING_KEY", str(tmp_path / "key.pem"))
+    shutil.copytree(made / "corpus", tmp_path / "corpus")
+    return open_corpus(str(tmp_path / "corpus"))
+
+
+def named(corpus: Corpus, name: str) -> str:
+    return next(row["source_id"] for row in corpus.table("sources").to_pylist() if row["uri"].endswith(f"/{name}.mp4"))
+
+
+def files(corpus: Corpus) -> dict[str, bytes]:
+    root = Path(corpus.path())
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_source_is_followed_down_to_shards_and_checkpoints(corpus: Corpus, made: Path) -> None:
+    source = named(corpus, "a")
+    found = trace(corpus, "source", source)
+    assert set(found.clips) == {clip for clip in corpus.table("clips")["clip_id"].to_pylist() if source_of(clip) == source}
+    assert found.selections == {"all": len(found.clips)}
+    assert sum(found.shards.values()) == len(found.clips)
+    assert found.checkpoints == {str(made / "checkpoint"): len(found.clips)}
+    assert any("unstated" in line for line in found.lines())
+
+
+def test_clips_shards_and_checkpoints_are_followed_up_to_their_sources(corpus: Corpus, made: Path) -> None:
+    clip = corpus.table("clips")["clip_id"][0].as_py()
+    assert set(trace(corpus, "clip", clip).sources) == {source_of(clip)}
+    (shard, *_) = trace(corpus, "clip", clip).shards
+    assert clip in trace(corpus, "shard", shard).clips
+    assert len(trace(corpus, "checkpoint", str(made / "checkpoint")).sources) == 3
+
+
+@pytest.mark.parametrize("kind", ["source", "clip", "shard", "checkpoint"])
+def test_what_the_corpus_does_not_know_is_said_so(corpus: Corpus, kind: str) -> None:
+    with pytest.raises(CorpusError):
+        trace(corpus, kind, "s-00000000-00000001")  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_is_known_even_after_its_folder_is_gone(corpus: Corpus, made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "checkpoint", tmp_path / "gone")
+    note_training(corpus.path("shards", "all"), str(tmp_path / "gone"))
+    shutil.rmtree(tmp_path / "gone")
+    assert len(trace(corpus, "checkpoint", str(tmp_path / "gone")).sources) == 3
+
+
+def test_a_sound_corpus_verifies(corpus: Corpus) -> None:
+    assert verify(corpus).problems == ()
+
+
+def test_a_takedown_reaches_everything_and_leaves_the_rest_alone(corpus: Corpus, made: Path) -> None:
+    source = named(corpus, "a")
+    (Path(corpus.path()) / "report.html").write_text("<img src=data:>")
+    (Path(corpus.path()) / "shards" / "all" / f"{source}-00000000-00000010.latents").write_bytes(b"x")
+    before, kept_clips = files(corpus), [clip for clip in corpus.table("clips").to_pylist() if clip["source_id"] != source]
+    known = trace(corpus, "source", source)
+    holding = {shard.removeprefix("all/") for shard in known.shards}
+    report = takedown(corpus, source, "asked for by its owner")
+    after = files(corpus)
+
+    tells = ("added", "found", "readings", "tombstones", "trainings", "keys", "ledger")
+    allowed = ("takedowns/", "journal/", "tables/generations/", "tables/loose/", *(f"tables/parts/{name}" for name in tells))
+    assert [path for path, data in after.items() if source.encode() in data and not path.startswith(allowed)] == []
+    for name in ("spans", "shots", "gaps", "proxies", "captions", "duplicates", "selections/all"):
+        rows = corpus.read(name)
+        ids = rows["source_id" if "source_id" in rows.column_names else "clip_id"].to_pylist()
+        assert not [one for one in ids if one.startswith(source)], name
+    assert "report.html" not in after and not any(source in path for path in after if path.startswith("shards/"))
+
+    untouched = [path for path in before if path.endswith(".tar") and path.rsplit("/", 1)[-1] not in holding]
+    assert untouched, "the test needs a shard without the source"
+    assert all(after[path] == before[path] for path in untouched)
+    assert {one.shard.removeprefix("all/") for one in report.shards} == holding
+    assert report.checkpoints == {str(made / "checkpoint"): len(known.clips)}
+    fields = ("clip_id", "caption", "motion")
+    assert [[clip[name] for name in fields] for clip in corpus.table("clips").to_pylist()] == [[clip[name] for name in fields] for clip in kept_clips]
+    assert verify(corpus).problems == ()
+
+
+def test_after_a_takedown_another_copy_is_the_best_one(corpus: Corpus) -> None:
+    best = pc.min(corpus.read("duplicates")["clip_id"]).as_py()
+    takedown(corpus, source_of(best), "asked for")
+    rows = corpus.read("duplicates").sort_by("clip_id").to_pylist()
+    assert [row["duplicate_of"] for row in rows].count(None) == 1
+    assert {row["duplicate_cluster"] for row in rows} == {rows[0]["clip_id"]} and sorted(row["duplicate_rank"] for row in rows) == list(range(len(rows)))
+
+
+def test_after_a_takedown_selecting_and_packing_again_shuffles_nothing(corpus: Corpus) -> None:
+    source = named(corpus, "b")
+    takedown(corpus, source, "asked for")
+    before = {path: data for path, data in files(corpus).items() if path.startswith("shards/")}
+    assert not pack(corpus, RECIPE).fresh
+    assert {path: data for path, data in files(corpus).items() if path.startswith("shards/")} == before
+    select(corpus, RECIPE)
+    ledger = corpus.table("ledger").to_pylist()
+    assert {(row["outcome"], row["rule"]) for row in ledger if row["source_id"] == source} == {("rejected", "takedown")}
+    assert verify(corpus).problems == ()
+
+
+def test_a_source_taken_down_does_not_come_back(corpus: Corpus, made: Path) -> None:
+    source = named(corpus, "c")
+    takedown(corpus, source, "asked for")
+    add_sources(corpus, [str(made / "footage")])
+    row = next(row for row in corpus.table("sources").to_pylist() if row["source_id"] == source)
+    assert (row["status"], row["rule"], row["reason"]) == ("rejected", "takedown", "taken down: asked for")
+
+
+@pytest.mark.parametrize("step", ["erase_rows", "_rewrite_shard", "_swap_manifest", "describe_set"])
+def test_an_interrupted_takedown_is_completed_by_doing_it_again(corpus: Corpus, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = named(corpus, "a")
+    home = "curate.takedown" if step == "erase_rows" else "curate.erase"
+    done = getattr(erase, step)
+
+    def killed(*arguments):
+        if step != "erase_rows":
+            done(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{home}.{step}", killed)
+    with pytest.raises(KeyboardInterrupt):
+        takedown(corpus, source, "asked for")
+    monkeypatch.setattr(f"{home}.{step}", done)
+    takedown(corpus, source, "asked for")
+    assert verify(corpus).problems == ()
+    manifest = read_manifest(corpus.filesystem, corpus.path("shards", "all"))
+    assert manifest is not None and not [clip for shard in manifest["shards"] for clip in shard["clips"] if source_of(clip) == source]
+
+
+def test_a_takedowns_report_is_signed_and_a_changed_one_shows(corpus: Corpus) -> None:
+    report = takedown(corpus, named(corpus, "a"), "asked for")
+    path = Path(corpus.path(report.path))
+    statement = checked(path.read_bytes())
+    assert statement is not None and statement["clips_left"] == 0 and statement["reason"] == "asked for"
+    path.write_bytes(path.read_bytes().replace(b"asked for", b"forgotten"))
+    assert checked(path.read_bytes()) is None
+    assert any("was changed after it was signed" in problem for problem in verify(corpus).problems)
+
+
+def test_a_takedown_needs_a_known_source_and_a_reason(corpus: Corpus) -> None:
+    with pytest.raises(CorpusError, match="there is no source"):
+        takedown(corpus, "s0", "asked for")
+    with pytest.raises(CorpusError, match="needs a reason"):
+        takedown(corpus, named(corpus, "a"), "  ")
+    assert corpus.read("tombstones").num_rows == 0
+
+
+def test_the_journal_tells_what_was_done_and_shows_tampering(corpus: Corpus) -> None:
+    assert [entry.verb for entry in journal.entries(corpus)] == ["add", "select", "pack", "train"]
+    assert journal.problems(corpus) == []
+    first = Path(corpus.path("journal", "000001"))
+    first.write_text(first.read_text().replace('"files": 3', '"files": 2'))
+    assert journal.problems(corpus) == ["journal: entry 1 was changed after entry 2 was written"]
+    first.unlink()
+    assert journal.problems(corpus) == ["journal: entry 1 is missing"]
+
+
+def test_two_writers_of_the_journal_do_not_share_a_number(corpus: Corpus) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = len(journal.entries(corpus))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: journal.record(corpus, "select", {"number": number}), range(12)))
+    assert [entry.number for entry in journal.entries(corpus)] == list(range(1, before + 13))
+    assert journal.problems(corpus) == []
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda root: _flip(next(root.glob("shards/all/*.tar"))), "is not what was packed"),
+        (lambda root: next(root.glob("shards/all/*.tar")).unlink(), "is missing; pack again"),
+        (lambda root: _flip(next(root.glob("tables/loose/*/*.zip"))), "damaged"),
+        (lambda root: next(root.glob("tables/parts/ledger*/*")).unlink(), "is missing"),
+        (lambda root: _flip(next(root.glob("tables/parts/selections*/*"))), "damaged"),
+        (lambda root: (root / "journal" / "000001").unlink(), "entry 1 is missing"),
+    ],
+)
+def test_verification_finds_damage_and_says_where(corpus: Corpus, damage, told: str) -> None:
+    damage(Path(corpus.path()))
+    problems = verify(corpus, pictures=False).problems
+    assert any(told in problem for problem in problems), problems
+
+
+def test_verification_counts_the_frames_of_packed_clips(corpus: Corpus) -> None:
+    spans = corpus.read("spans")
+    longer = spans.set_column(spans.column_names.index("end_s"), spans.schema.field("end_s"), pc.add(spans["end_s"], 0.5))
+    corpus.gather()
+    corpus.store.rewrite({"spans": lambda rows: longer})
+    problems = verify(corpus).problems
+    assert any("and its row says" in problem for problem in problems)
+    assert any("do not add up" in problem or "end after their source" in problem for problem in problems)
+
+
+def test_rights_that_ran_out_after_packing_are_found(corpus: Corpus, made: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "rights.csv"
+    listed.write_text("path,license,expires\na.mp4,CC0-1.0,2020-01-01\nb.mp4,CC0-1.0,\nc.mp4,CC0-1.0,\n")
+    add_sources(corpus, [str(made / "footage")], rights=str(listed))
+    problems = verify(corpus, pictures=False).problems
+    assert any("which may not be used: the rights expired on 2020-01-01" in problem for problem in problems)
+    assert len(manifests(corpus)) == 1
