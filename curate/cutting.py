@@ -1,12 +1,11 @@
 """Cutting: the stage that encodes selected clips; each becomes one finished file of its own, so that nothing is encoded twice."""
 
-import contextlib
 import hashlib
 import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,13 +14,22 @@ import numpy as np
 import pyarrow as pa
 
 from curate.atomic import filesystem_of, overwrite
-from curate.encode import encoded_size
-from curate.read import local_copy
+from curate.corpus import open_corpus
+from curate.encode import encode, encoded_size
+from curate.frames import Frames
+from curate.locations import local_copy
+from curate.passes import Pass, passes
+from curate.pieces import Piece
+from curate.recognise import Recognition
 from curate.stage import Resources, Stage
-from curate.video import MediaError, cut, decode
+from curate.video import MediaError, decode
 from schemas.recipe import Encoding
 
 JPEG_QUALITY = 95
+JOB_S = 600.0
+"""Seconds of clips that one job cuts: enough to repay decoding what comes before them."""
+CLIP = pa.struct([("clip_id", pa.string()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("fps", pa.float64())])
+JOB = pa.schema([("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("clips", pa.list_(CLIP))])
 CUT = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64()), ("problem", pa.string())])
 ENCODER = "x264@1"
 """Who encodes, and its version: to be raised when the same settings give other bytes."""
@@ -33,71 +41,70 @@ def encoding_digest(encoding: Encoding) -> str:
     return hashlib.sha256(json.dumps([ENCODER, told], sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One encoded clip.
-
-    Attributes:
-        suffix: `mp4` or `jpg`.
-        data: the file's bytes.
-        facts: frames, width, height, fps and duration_s of what was encoded.
-    """
-
-    suffix: str
-    data: bytes
-    facts: dict[str, Any]
-
-    def to_bytes(self) -> bytes:
-        """One line of JSON, then the data."""
-        return json.dumps({"suffix": self.suffix, "facts": self.facts}, sort_keys=True).encode() + b"\n" + self.data
-
-    @classmethod
-    def from_bytes(cls, stored: bytes) -> "Piece":
-        head, data = stored.split(b"\n", 1)
-        told = json.loads(head)
-        return cls(told["suffix"], data, told["facts"])
+def jobs_of(samples: pa.Table) -> pa.Table:
+    """Clips (source_id, uri, media_type, clip_id, start_frame, end_frame, fps) as jobs of one source and about JOB_S seconds each (schema JOB)."""
+    rows = samples.sort_by([("source_id", "ascending"), ("start_frame", "ascending")]).to_pylist()
+    jobs = []
+    for _, group in itertools.groupby(rows, key=lambda row: row["source_id"]):
+        held_s = JOB_S
+        for row in group:
+            if held_s >= JOB_S:
+                jobs.append({**{name: row[name] for name in ("source_id", "uri", "media_type")}, "clips": []})
+                held_s = 0.0
+            jobs[-1]["clips"].append({name: row[name] for name in ("clip_id", "start_frame", "end_frame", "fps")})
+            held_s += (row["end_frame"] - row["start_frame"]) / (row["fps"] or 1.0)
+    return pa.Table.from_pylist(jobs, schema=JOB)
 
 
 class CutClips(Stage):
     """Encode clips and write each as a piece below `folder`; a clip that fails is told, and stops no other."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({"clip_id", "source_id", "uri", "media_type", "start_frame", "end_frame"})
+    reads: ClassVar[frozenset[str]] = frozenset(JOB.names)
     writes: ClassVar[frozenset[str]] = frozenset(CUT.names)
-    resources: ClassVar[Resources] = Resources(cpus=1, memory_gb=1.5)
-    batch_rows = 16
+    resources: ClassVar[Resources] = Resources(cpus=1, memory_gb=1.5, isolated=True)
+    batch_rows = 1
 
-    def __init__(self, folder: str, encoding: Encoding) -> None:
-        self.folder, self.encoding = folder, encoding
+    def __init__(self, corpus_url: str, folder: str, encoding: Encoding) -> None:
+        self.corpus_url, self.folder, self.encoding = corpus_url, folder, encoding
 
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         filesystem, root = filesystem_of(self.folder)
-        for uri, mine in itertools.groupby(rows.to_pylist(), key=lambda row: row["uri"]):
-            done = []
-            for row, piece in self._pieces(uri, list(mine)):
+        for job in rows.to_pylist():
+            for clip, piece in self._pieces(job):
                 stored = piece.to_bytes() if isinstance(piece, Piece) else b""
                 if stored:
-                    overwrite(filesystem, f"{root}/{row['clip_id']}", stored)
-                done.append({"clip_id": row["clip_id"], "bytes": len(stored), "problem": None if stored else piece})
-            yield pa.Table.from_pylist(done, schema=CUT)
+                    overwrite(filesystem, f"{root}/{clip['clip_id']}", stored)
+                yield _told([clip], len(stored), None if isinstance(piece, Piece) else piece)
 
-    def _pieces(self, uri: str, rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], Piece | str]]:
-        """Each clip of one source, or why it could not be cut."""
-        with tempfile.TemporaryDirectory(prefix="clipmill-source-") as folder, contextlib.ExitStack() as stack:
+    def lost(self, rows: pa.Table, reason: str) -> Iterator[pa.Table]:
+        for job in rows.to_pylist():
+            yield _told(job["clips"], 0, reason)
+
+    def _pieces(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Piece | str]]:
+        """Each clip of a job, or why it could not be cut."""
+        clips = job["clips"]
+        known = Recognition.of(open_corpus(self.corpus_url), [clip["clip_id"] for clip in clips])
+        with tempfile.TemporaryDirectory(prefix="clipmill-source-") as folder:
             try:
-                path = stack.enter_context(local_copy(uri, Path(folder)))
-            except (MediaError, OSError) as error:
-                yield from ((row, _plain(error)) for row in rows)
-                return
-            for row in rows:
-                try:
-                    yield row, self._piece(path, row)
-                except (MediaError, OSError) as error:
-                    yield row, _plain(error)
+                with local_copy(job["uri"], Path(folder)) as path:
+                    if job["media_type"] == "image":
+                        yield from ((clip, _attempt(lambda: still(path, self.encoding.height))) for clip in clips)
+                        return
+                    for group in passes([(clip["start_frame"], clip["end_frame"]) for clip in clips]):
+                        yield from self._cut(path, [clips[i] for i in group], known)
+            except OSError as error:
+                yield from ((clip, f"the source cannot be read: {error.strerror or error}") for clip in clips)
 
-    def _piece(self, path: str, row: dict[str, Any]) -> Piece:
-        if row["media_type"] == "image":
-            return still(path, self.encoding.height)
-        made = cut(path, row["start_frame"], row["end_frame"], self.encoding.height, self.encoding.fps, self.encoding.crf)
+    def _cut(self, path: str, clips: Sequence[dict[str, Any]], known: Recognition) -> Iterator[tuple[dict[str, Any], Piece | str]]:
+        """Clips that lie one after the other, out of one pass."""
+        source = Pass(path, clips[0]["start_frame"], clips[-1]["end_frame"])
+        for clip in clips:
+            yield clip, _attempt(lambda clip=clip: self._encoded(source, clip, known))
+
+    def _encoded(self, source: Pass, clip: dict[str, Any], known: Recognition) -> Piece:
+        frames = known.checked(clip["clip_id"], source.span(clip["start_frame"], clip["end_frame"]))
+        # The rate measured of the whole clip: one taken from its first chunk would depend on where the pass began.
+        made = encode(frames, self.encoding.height, self.encoding.fps or clip["fps"], self.encoding.crf)
         return Piece("mp4", made.data, {name: value for name, value in asdict(made).items() if name != "data"})
 
 
@@ -107,7 +114,7 @@ def still(path: str, shorter_side: int | None) -> Piece:
     Raises:
         MediaError: it does not decode.
     """
-    frames = next(iter(decode(path, end_frame=1)), None)
+    frames: Frames | None = next(iter(decode(path, end_frame=1)), None)
     if frames is None:
         raise MediaError("no picture decodes")
     picture = frames.pictures[0]
@@ -117,5 +124,12 @@ def still(path: str, shorter_side: int | None) -> Piece:
     return Piece("jpg", data.tobytes(), {"frames": 1, "width": width, "height": height, "fps": None, "duration_s": 0.0})
 
 
-def _plain(error: Exception) -> str:
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+def _attempt(make: Any) -> Piece | str:
+    try:
+        return make()
+    except MediaError as error:
+        return str(error)
+
+
+def _told(clips: Sequence[dict[str, Any]], size: int, problem: str | None) -> pa.Table:
+    return pa.Table.from_pylist([{"clip_id": clip["clip_id"], "bytes": size, "problem": problem} for clip in clips], schema=CUT)

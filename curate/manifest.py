@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
-from curate.atomic import names_in
+from curate import journal
 from curate.corpus import Corpus
-from curate.cutting import ENCODER
 from schemas.recipe import Recipe
 
 MANIFEST = "MANIFEST"
@@ -18,7 +17,7 @@ FORMAT = 1
 
 
 def make_manifest(
-    corpus: Corpus, recipe: Recipe, name: str, contents: str, shards: Sequence[Mapping[str, Any]], failed: Sequence[tuple[str, str]]
+    corpus: Corpus, recipe: Recipe, name: str, contents: str, encoding: str, shards: Sequence[Mapping[str, Any]], failed: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
     """The manifest as JSON values.
 
@@ -27,17 +26,19 @@ def make_manifest(
         recipe: what chose them.
         name: of the set.
         contents: digest of every sample's facts, caption and encoding, in order.
+        encoding: digest of how clips are encoded: sets of one encoding hold the same bytes of a clip.
         shards: name, kind, bucket, bytes, sha256, hours and clips of each.
         failed: clips that could not be packed, with the reason.
     """
+    last = journal.head(corpus)
     return {
         "format": FORMAT,
         "name": name,
         "contents": contents,
         "recipe": recipe.model_dump(mode="json"),
         "scorers": dict(sorted(corpus.makers().items())),
-        "encoder": ENCODER,
-        "journal_head": journal_head(corpus),
+        "encoding": encoding,
+        "journal_head": last.digest if last else None,
         "clips": sum(len(shard["clips"]) for shard in shards),
         "hours": round(sum(shard["hours"] for shard in shards), 9),
         "bytes": sum(shard["bytes"] for shard in shards),
@@ -52,12 +53,6 @@ def read_manifest(filesystem: AbstractFileSystem, folder: str) -> dict[str, Any]
         return json.loads(filesystem.cat_file(f"{folder}/{MANIFEST}"))
     except FileNotFoundError:
         return None
-
-
-def journal_head(corpus: Corpus) -> str | None:
-    """Name and digest of the journal's last entry, which stands for all before it; None where nothing was journalled."""
-    names = names_in(corpus.filesystem, corpus.path("journal"))
-    return f"{names[-1]}:{hashlib.sha256(corpus.filesystem.cat_file(corpus.path('journal', names[-1]))).hexdigest()}" if names else None
 
 
 def contents_digest(rows: pa.Table, encoding: str) -> str:

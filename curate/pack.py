@@ -11,14 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.atomic import names_in, overwrite
+from curate.atomic import TEMPORARY, names_in, overwrite
 from curate.card import attribution, card, describe, licensed
 from curate.corpus import Corpus
 from curate.croissant import INDEX_FILE, croissant
-from curate.cutting import CutClips, encoding_digest
+from curate.cutting import CutClips, encoding_digest, jobs_of
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.facts import facts_of
+from curate.journal import record
 from curate.manifest import MANIFEST, contents_digest, make_manifest, read_manifest, whole
+from curate.pieces import take_from_shards
 from curate.select import selected_by
 from curate.shards import INDEX, Plan, WriteShards, plan_shards
 from schemas.clip import OUTCOME_FAILED
@@ -27,7 +29,7 @@ from schemas.recipe import Recipe
 PIECES = "pieces"
 SAMPLES = pa.schema(
     [("clip_id", pa.string()), ("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("license", pa.string()), ("hours", pa.float64()),
-     ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("bucket", pa.string()), ("caption", pa.string()), ("facts", pa.string())]
+     ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("fps", pa.float64()), ("bucket", pa.string()), ("caption", pa.string()), ("facts", pa.string())]
 )  # fmt: skip
 
 
@@ -71,16 +73,18 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
     if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
         return _report(corpus, before, fresh=False)
     pieces = f"{PIECES}/{encoding_digest(recipe.encoding)}"
-    sizes, failed = _cut(corpus, f"{folder}/{pieces}", samples, recipe, run, listener)
+    sizes, problems = _cut(corpus, f"{folder}/{pieces}", samples, recipe, name, run, listener)
+    failed = sorted(problems.items())
     plans = plan_shards(_planned(samples, sizes, recipe), recipe.encoding.shard_mb * 1e6)
     if before is not None:
         corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
     shards, index = _write(corpus, name, pieces, plans, samples, run, listener)
-    manifest = make_manifest(corpus, recipe, name, contents, shards, failed)
+    manifest = make_manifest(corpus, recipe, name, contents, encoding_digest(recipe.encoding), shards, failed)
     describe_set(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))), index)
     _record_failures(corpus, name, failed)
     overwrite(corpus.filesystem, f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode())
     _clear(corpus, folder, {plan.shard for plan in plans})
+    record(corpus, "pack", {"name": name, "contents": contents, "clips": manifest["clips"], "shards": len(shards)})
     return _report(corpus, manifest, fresh=True)
 
 
@@ -100,7 +104,7 @@ def samples_of(corpus: Corpus, name: str) -> pa.Table:
 def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dict[str, Any]]) -> dict[str, Any]:
     facts = facts_of(clip, source, captions)
     told = json.dumps(facts, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    own = {name: clip[name] for name in ("clip_id", "source_id", "media_type", "start_frame", "end_frame")}
+    own = {name: clip[name] for name in ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "fps")}
     hours = (clip["end_s"] - clip["start_s"]) / 3600
     return {
         **own,
@@ -113,22 +117,34 @@ def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dic
     }
 
 
-def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, run: Engine, listener: Listener) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Encode what is not encoded yet: bytes of every piece there is, and the clips that failed."""
-    sizes = {name: corpus.filesystem.size(f"{folder}/{name}") for name in names_in(corpus.filesystem, folder)}
-    waiting = samples.filter(pc.invert(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))))
-    waiting = waiting.select(sorted(CutClips.reads)).sort_by([("source_id", "ascending"), ("start_frame", "ascending")])
-    failed, done = [], samples.num_rows - waiting.num_rows
+def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, name: str, run: Engine, listener: Listener) -> tuple[dict[str, int], dict[str, str]]:
+    """Encode what is not encoded yet: bytes of every piece there is, and the clips that failed, with the reason."""
+    take_from_shards(corpus, folder, _missing(samples, _sizes(corpus, folder))["clip_id"].to_pylist(), encoding_digest(recipe.encoding), besides=name)
+    sizes, failed = _sizes(corpus, folder), {}
+    waiting = _missing(samples, sizes)
+    done = samples.num_rows - waiting.num_rows
     listener("encode", done, samples.num_rows)
-    for made in run(waiting, [CutClips(_url(corpus, folder), recipe.encoding)]) if waiting.num_rows else ():
+    for made in run(jobs_of(waiting), [CutClips(corpus.url, _url(corpus, folder), recipe.encoding)]) if waiting.num_rows else ():
         for row in made.to_pylist():
             if row["problem"] is None:
                 sizes[row["clip_id"]] = row["bytes"]
             else:
-                failed.append((row["clip_id"], row["problem"]))
+                failed[row["clip_id"]] = row["problem"]
         done += made.num_rows
         listener("encode", done, samples.num_rows)
-    return sizes, sorted(failed)
+    return sizes, failed
+
+
+def _sizes(corpus: Corpus, folder: str) -> dict[str, int]:
+    """Bytes of each piece there is."""
+    if not corpus.filesystem.exists(folder):
+        return {}
+    found = corpus.filesystem.find(folder, maxdepth=1, detail=True)
+    return {name: told["size"] for path, told in found.items() if not (name := path.rsplit("/", 1)[-1]).startswith(TEMPORARY)}
+
+
+def _missing(samples: pa.Table, sizes: dict[str, int]) -> pa.Table:
+    return samples.filter(pc.invert(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))))
 
 
 def _planned(samples: pa.Table, sizes: dict[str, int], recipe: Recipe) -> list[dict[str, Any]]:

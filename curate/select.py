@@ -12,6 +12,7 @@ from curate.corpus import Corpus, CorpusError
 from curate.decide import Decision, columns_read, decide, verdicts
 from curate.draw import draws
 from curate.funnel import Step, funnel_table
+from curate.journal import record
 from schemas.document import DocumentError
 from schemas.recipe import ANY_SCORER, Recipe
 
@@ -67,6 +68,7 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
     corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
     corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
     corpus.replace(f"ledger/{name}", decision.ledger)
+    record(corpus, "select", {"name": name, "recipe": recipe.name, "clips": decision.selection.num_rows})
     return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
 
 

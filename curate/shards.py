@@ -16,7 +16,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from curate.atomic import TEMPORARY, filesystem_of
-from curate.cutting import Piece
+from curate.pieces import Piece
 from curate.stage import Resources, Stage
 from schemas.sample import VIDEO_SUFFIX, Sample, encode
 
