@@ -1,4 +1,4 @@
-"""Motion: dense optical flow between neighbouring frames, told apart into the camera's and the subject's, and time that stands still."""
+"""Motion: dense optical flow between neighbouring frames, told apart into the camera's, its shake and the subject's, and time that stands still."""
 
 from typing import Any, ClassVar
 
@@ -6,24 +6,30 @@ import cv2
 import numpy as np
 
 from curate.observers.base import Frames, Observer, Series, Span, Unknown
-from curate.observers.camera import fit
+from curate.observers.camera import field, fit
 
 PAIRS_PER_S = 31.0
 """More pairs than this a second tell nothing new, so of faster film every second, third … frame is looked at."""
-CELL = 8
-"""Flow is averaged over cells of 8x8 pixels before the camera is fitted."""
+CELL = 16
+"""Flow is averaged over cells of 16x16 pixels, which is what a camera's movement and a subject need."""
 STILL_LEVELS = 0.35
 """Mean luma difference, in levels, below which a picture repeats: re-encoded stills stay under it, sensor noise does not."""
 NEARLY_STILL = 0.02
 """Flow, in % of the diagonal per 1/24 s, below which an interval is static: a tenth of a pixel at 500 pixels."""
 LONGEST_REPEAT_S = 0.15
 """Repeats shorter than this are a frame rate raised (animation on twos, pulldown); longer ones are a still."""
-STILL_S = 0.4
+HELD_S = 0.4
 """A picture held for so long within a clip is a slide."""
+STEADY_S = 0.2
+"""Camera movement is steady as far as it lasts this long; the rest is shake."""
+SHAKE_COUNTS = 0.25
+"""Shake takes back what it moved, so only so much of it counts as motion."""
+TRIMMED = 0.1
+"""Share of time left out at either end of the speeds, so that a jump or a bad flow does not matter."""
 
 
 class Motion(Observer):
-    """DIS optical flow (Kroeger et al., ECCV 2016) at 256 pixels."""
+    """DIS optical flow (Kroeger et al., ECCV 2016) at 256 pixels; values in % of the picture's diagonal per 1/24 s."""
 
     columns: ClassVar = (
         "motion", "motion_mean", "motion_peak", "static_share", "camera_motion", "subject_motion", "pan", "tilt", "zoom", "shake", "slideshow",
@@ -33,12 +39,14 @@ class Motion(Observer):
 
     def __init__(self) -> None:
         cv2.setNumThreads(1)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._pairs = Series("lasts_s", "difference", "flow", "camera", "subject", "pan", "tilt", "zoom")
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._pairs = Series("lasts_s", "difference", "flow", "subject", "camera")
         self._last: tuple[np.ndarray, float] | None = None
+        self._shape = (0, 0)
 
     def observe(self, frames: Frames) -> None:
         luma, begins = frames.luma, frames.times_s
+        self._shape = luma.shape[1:]
         if self._last is None:
             self._last = (luma[0], float(begins[0]) - 1 / PAIRS_PER_S)
         flows, numbers, lasts, differences = [], [], [], []
@@ -46,71 +54,71 @@ class Motion(Observer):
             before, before_s = self._last
             if begin_s - before_s < 0.9 / PAIRS_PER_S:
                 continue
-            difference = float(cv2.absdiff(before, picture).mean()) if before.shape == picture.shape else 0.0
-            flow = np.zeros((*picture.shape, 2), np.float32) if difference == 0 else self._flow.calc(before, picture, None)
-            flows.append(_cells(flow))
+            difference = float(cv2.absdiff(before, picture).mean())
+            flows.append(self._cells(before, picture, difference))
             numbers.append(number)
             lasts.append(begin_s - before_s)
             differences.append(difference)
             self._last = (picture, float(begin_s))
         if flows:
-            self._add(np.array(numbers), np.array(lasts), np.array(differences), np.stack(flows), luma.shape[1:])
+            self._add(np.array(numbers), np.array(lasts), np.array(differences), np.stack(flows))
 
-    def _add(self, numbers: np.ndarray, lasts_s: np.ndarray, differences: np.ndarray, flow: np.ndarray, shape: tuple[int, int]) -> None:
-        """Per pair, scalars in % of the picture per pair."""
-        height, width = shape
-        diagonal = float(np.hypot(height, width))
+    def _cells(self, before: np.ndarray, picture: np.ndarray, difference: float) -> np.ndarray:
+        """Mean flow of cells, in pixels, (h, w, 2)."""
+        height, width = self._shape
+        size = (max(1, width // CELL), max(1, height // CELL))
+        if difference < STILL_LEVELS or min(height, width) < CELL:
+            return np.zeros((size[1], size[0], 2), np.float32)
+        return cv2.resize(self._flow.calc(before, picture, None), size, interpolation=cv2.INTER_AREA)
+
+    def _add(self, numbers: np.ndarray, lasts_s: np.ndarray, differences: np.ndarray, flow: np.ndarray) -> None:
         camera, explained = fit(flow)
-        values = {
-            "lasts_s": lasts_s,
-            "difference": differences,
-            "flow": np.linalg.norm(flow, axis=-1).mean((1, 2)) * 100 / diagonal,
-            "camera": np.linalg.norm(explained, axis=-1).mean((1, 2)) * 100 / diagonal,
-            "subject": np.linalg.norm(flow - explained, axis=-1).mean((1, 2)) * 100 / diagonal,
-            "pan": -camera[:, 0] * 100 / width,
-            "tilt": -camera[:, 1] * 100 / height,
-            "zoom": camera[:, 2] * 100 / CELL,
-        }
+        values = {"lasts_s": lasts_s, "difference": differences, "camera": camera}
+        values |= {"flow": magnitude(flow), "subject": magnitude(flow - explained)}
         self._pairs.add(numbers, values)
 
     def close(self, span: Span) -> dict[str, Any]:
         pairs = {name: values[1:] for name, values in self._pairs.take(span).items()}  # the first pair reaches back before the clip
         if len(pairs["flow"]) == 0:
             return dict.fromkeys(self.columns, Unknown("a single frame does not move"))
-        return summary(pairs)
+        return summary(pairs, self._shape)
 
 
-def _cells(flow: np.ndarray) -> np.ndarray:
-    """Mean flow of cells, (h, w, 2)."""
-    height, width = flow.shape[:2]
-    return cv2.resize(flow, (max(1, width // CELL), max(1, height // CELL)), interpolation=cv2.INTER_AREA)
+def magnitude(flow: np.ndarray) -> np.ndarray:
+    """Mean length of the vectors of each flow, (T, h, w, 2) to (T,)."""
+    return np.linalg.norm(flow, axis=-1).mean((1, 2))
 
 
-def summary(pairs: dict[str, np.ndarray]) -> dict[str, Any]:
-    """A clip's columns from the scalars of its pairs of frames."""
-    lasts_s = pairs["lasts_s"]
-    total_s = float(lasts_s.sum())
+def summary(pairs: dict[str, np.ndarray], shape: tuple[int, int]) -> dict[str, Any]:
+    """A clip's columns from what is known of its pairs of frames, in pixels of pictures of a shape (height, width)."""
+    height, width = shape
+    diagonal, total_s = float(np.hypot(height, width)), float(pairs["lasts_s"].sum())
     still = pairs["difference"] < STILL_LEVELS
-    moving = merged(pairs, still)
-    per_frame = 1 / (24 * moving["lasts_s"])
-    speed = moving["flow"] * per_frame
-    across, down = moving["pan"] * per_frame, moving["tilt"] * per_frame
-    turns = np.hypot(np.diff(across), np.diff(down)) / 2
+    moves = merged(pairs, still)
+    lasts_s = moves["lasts_s"]
+    to_speed = 100 / diagonal / (24 * lasts_s)
+    steady = smoothed(moves["camera"], lasts_s)
+    cells = (max(1, height // CELL), max(1, width // CELL))
+    shake, camera, drift = (magnitude(field(part, cells)) * to_speed for part in (moves["camera"] - steady, moves["camera"], steady))
+    flow, subject = moves["flow"] * to_speed, moves["subject"] * to_speed
+    speed = np.sqrt(drift**2 + subject**2 + (SHAKE_COUNTS * shake) ** 2)
+    slides = slideshow(still, pairs["lasts_s"])
+    shift = moves["camera"].sum(0) * 100 / (24 * total_s)
     values = {
-        "motion": weighted_median(speed, moving["lasts_s"]),
-        "motion_mean": float((moving["flow"]).sum() / (24 * total_s)),
-        "motion_peak": float(np.percentile(speed, 95)),
-        "static_share": float(moving["lasts_s"][speed < NEARLY_STILL].sum() / total_s),
-        "camera_motion": weighted_median(moving["camera"] * per_frame, moving["lasts_s"]),
-        "subject_motion": weighted_median(moving["subject"] * per_frame, moving["lasts_s"]),
-        "pan": float(moving["pan"].sum() / (24 * total_s)),
-        "tilt": float(moving["tilt"].sum() / (24 * total_s)),
-        "zoom": float(moving["zoom"].sum() / (24 * total_s)),
-        "shake": float(turns.mean()) if len(turns) else 0.0,
-        "slideshow": slideshow(still, lasts_s),
-        "freeze_share": float(lasts_s[still].sum() / total_s),
+        "motion": typical(speed, lasts_s, 0.5 if slides > 0.5 else TRIMMED),
+        "motion_mean": float((flow * lasts_s).sum() / total_s),
+        "motion_peak": float(np.percentile(flow, 95)),
+        "static_share": float(lasts_s[flow < NEARLY_STILL].sum() / total_s),
+        "camera_motion": typical(camera, lasts_s),
+        "subject_motion": typical(subject, lasts_s),
+        "pan": -float(shift[0]) / width,
+        "tilt": -float(shift[1]) / height,
+        "zoom": float(shift[2]) / CELL,
+        "shake": typical(shake, lasts_s),
+        "slideshow": slides,
+        "freeze_share": float(pairs["lasts_s"][still].sum() / total_s),
     }
-    return {name: round(value, 4) for name, value in values.items()}
+    return {name: round(value, 4) + 0.0 for name, value in values.items()}
 
 
 def merged(pairs: dict[str, np.ndarray], still: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,23 +126,34 @@ def merged(pairs: dict[str, np.ndarray], still: np.ndarray) -> dict[str, np.ndar
     joins = np.zeros(len(still), bool)
     for begin, end in runs(still):
         joins[begin:end] = pairs["lasts_s"][begin:end].sum() <= LONGEST_REPEAT_S
-    groups = np.concatenate([[0], np.cumsum(~joins[:-1])])
-    return {name: np.bincount(groups, values) for name, values in pairs.items()}
+    starts = np.flatnonzero(np.concatenate([[True], ~joins[:-1]]))
+    return {name: np.add.reduceat(values, starts, axis=0) for name, values in pairs.items()}
+
+
+def smoothed(camera: np.ndarray, lasts_s: np.ndarray) -> np.ndarray:
+    """Camera movement averaged over about STEADY_S, (T, 4)."""
+    wide = round(STEADY_S / float(np.median(lasts_s))) // 2 * 2 + 1
+    if wide < 3:
+        return camera
+    padded = np.pad(camera, ((wide // 2, wide // 2), (0, 0)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, wide, axis=0).mean(-1)
+
+
+def typical(values: np.ndarray, weights: np.ndarray, trimmed: float = TRIMMED) -> float:
+    """Weighted mean without the lowest and the highest share of the weight; the median when half is left out at either end."""
+    order = np.argsort(values, kind="stable")
+    rising = np.cumsum(weights[order]) / weights.sum()
+    trimmed = min(trimmed, 0.499)
+    inside = np.clip(rising, trimmed, 1 - trimmed) - np.clip(np.concatenate([[0], rising[:-1]]), trimmed, 1 - trimmed)
+    return float((values[order] * inside).sum() / inside.sum())
+
+
+def slideshow(still: np.ndarray, lasts_s: np.ndarray) -> float:
+    """Share of time in which one picture is held for at least `HELD_S`."""
+    held = sum(float(lasts_s[begin:end].sum()) for begin, end in runs(still) if lasts_s[begin:end].sum() >= HELD_S)
+    return held / max(float(lasts_s.sum()), 1e-9)
 
 
 def runs(flags: np.ndarray) -> np.ndarray:
     """Where runs of true begin and end, int (R, 2)."""
     return np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))).reshape(-1, 2)
-
-
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    """The value below which half of the weight lies."""
-    order = np.argsort(values, kind="stable")
-    rising = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(rising, rising[-1] / 2)])
-
-
-def slideshow(still: np.ndarray, lasts_s: np.ndarray) -> float:
-    """Share of time in which one picture is held for at least `STILL_S`."""
-    held = sum(float(lasts_s[begin:end].sum()) for begin, end in runs(still) if lasts_s[begin:end].sum() >= STILL_S)
-    return held / max(float(lasts_s.sum()), 1e-9)

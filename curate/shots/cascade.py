@@ -106,9 +106,10 @@ class Cascade(ShotDetector):
         settled = [(number, number) for number, told in self._verdicts.items() if told is not Verdict.DOUBT]
         settled += [(flat.start, flat.end) for flat in flats]
         middles = np.arange(-(-start // STRIDE) * STRIDE, known, STRIDE)
+        middles = middles[self._recoloured(middles)]
         for lag in LAGS:
             clear = np.array([not any(s - lag <= middle <= e + lag for s, e in settled) for middle in middles], bool)
-            for number in self._unlike(middles[clear & self._recoloured(middles)], lag):
+            for number in self._unlike(middles[clear], lag):
                 doubtful[number - start : number + STRIDE - start] = True
         flags = np.concatenate([[False], doubtful, [False]]).astype(np.int8)
         return [(start + int(a), start + int(b)) for a, b in np.flatnonzero(np.diff(flags)).reshape(-1, 2)]
