@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from pipelines import ablation_figures as figures
 from pipelines.ablation_plan import PlannedArm, overlap
-from pipelines.findings import Findings, Sampled
+from pipelines.findings import Findings, Sampled, trust
 from pipelines.outcomes import MEASURES, paired, scores
 from pipelines.statistics import Interval, paired_t
 from pipelines.verdict import Answer
@@ -40,6 +40,7 @@ def _page(findings: Findings) -> dict[str, Any]:
         "name": plan.experiment.name,
         "description": plan.experiment.description,
         "verdicts": [{"text": sentence(answer, plan.budget), "outcome": answer.outcome} for answer in findings.questions],
+        "trust": trust(findings.controls) if findings.controls else "",
         "warnings": [*plan.warnings, *findings.unasked, *(f"arm `{row['arm']}`, seed {row['seed']} failed: {row['reason']}" for row in findings.failures)],
         "facts": _facts(findings),
         "answers": [_answer(answer) for answer in findings.questions],

@@ -19,6 +19,7 @@ OUTCOME_METRICS: dict[Harm, Metric] = {
 """The metric on which each harm must show. The overall loss hides most of them."""
 
 CLEAN, FIRST_HALF, SECOND_HALF = "control-clean", "control-null-first", "control-null-second"
+FEWEST_SEEDS = 4
 NO_RULE, WHOLE = "no-rule", "whole"
 
 
@@ -123,7 +124,7 @@ def _controls(experiment: Ablation, arms: list[Entrant]) -> tuple[list[Entrant],
     controls = experiment.controls
     base = next((entrant for entrant in arms if entrant.name == controls.arm), arms[0])
     phase = base.main_phase.model_copy(update={"steps": min(controls.steps, base.main_phase.steps)})
-    seeds = experiment.seeds[: controls.seeds] if controls.seeds else experiment.seeds
+    seeds = _seeds(experiment.seeds, controls.seeds or max(FEWEST_SEEDS, len(experiment.seeds)))
 
     def control(name: str, **changes: object) -> Entrant:
         return Entrant(base.arm.model_copy(update={"name": name, **changes}), base.recipe, (phase,), seeds, control=True)
@@ -140,6 +141,12 @@ def _controls(experiment: Ablation, arms: list[Entrant]) -> tuple[list[Entrant],
         made += [control(FIRST_HALF, half="first"), control(SECOND_HALF, half="second")]
         asked.append(Asked(Question(arm=FIRST_HALF, against=SECOND_HALF), "no difference"))
     return made, asked
+
+
+def _seeds(given: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The first `count` seeds, continued by the numbers after the largest where there are too few."""
+    more = range(max(given) + 1, max(given) + 1 + max(0, count - len(given)))
+    return (*given[:count], *more)
 
 
 def dose_name(harm: Harm, share: float) -> str:

@@ -13,7 +13,7 @@ from schemas.document import DocumentError
 from schemas.experiment import Ablation
 
 MANY_PASSES = 100
-FEW_SEEDS = 5
+FEW_SEEDS, FEW_CLIPS = 5, 8
 UNSTATED = "unstated"
 
 
@@ -126,8 +126,10 @@ def _warnings(experiment: Ablation, arms: Sequence[PlannedArm], held_out: HeldOu
         if arm.passes > MANY_PASSES:
             told.append(f"arm `{arm.name}` is too small for its budget: {arm.clips_drawn} clips, each seen {arm.passes:.0f} times in the first phase")
         view = held_out.views.get(arm.name)
-        if view is not None and len(view) < 5:
+        if view is not None and len(view) < FEW_CLIPS and len(view) < len(held_out.clips):
             told.append(f"arm `{arm.name}`: its recipe keeps {len(view)} of {len(held_out.clips)} held-out clips, so its filtered view says little")
+    if len(held_out.clips) < FEW_CLIPS:
+        told.append(f"{len(held_out.clips)} held-out clips are few: the answer is about them, and hardly about others")
     compared = [arm for arm in arms if not arm.entrant.control]
     for place, one in enumerate(compared):
         same = [other.name for other in compared[place + 1 :] if set(other.kept) == set(one.kept) and _same_treatment(one.entrant, other.entrant)]

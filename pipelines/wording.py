@@ -32,10 +32,10 @@ def _undecided(answer: Answer, where: str) -> str:
     nearly = " The interval excludes zero by itself, but not once it is corrected for how many questions were asked." if interval.excludes_zero else ""
     wanted = [f"{answer.seeds_needed} seeds" if answer.seeds_needed is not None else "more than 10,000 seeds"]
     wanted += [f"{answer.clips_needed} held-out clips"] if answer.clips_needed is not None else []
-    rough = ", roughly, since so few seeds tell little of their spread" if interval.seeds < 4 else ""
+    rough = " (roughly, since so few seeds tell little of their spread)" if interval.seeds < 4 else ""
     return (
-        f"the {title}{where} differs by {signed(interval.estimate)} ({_certainty(answer)}).{nearly} To see {figure(answer.effect)}, at least "
-        f"{' or '.join(wanted)} would be needed{rough}; these could see {figure(answer.detectable)}."
+        f"the {title}{where} differs by {signed(interval.estimate)} ({_certainty(answer)}).{nearly} Finding a difference of {figure(answer.effect)} would "
+        f"take at least {' or '.join(wanted)}{rough}; these {interval.seeds} seeds could have found {figure(answer.detectable)}."
     )
 
 

@@ -128,7 +128,7 @@ class Controls(Document):
     shares: tuple[float, ...] = (0.25, 0.5)
     null: bool = Field(default=True, description="two halves of the clean arm's clips against each other")
     steps: int = Field(default=200, gt=0, description="steps of the first phase, at most the experiment's")
-    seeds: int | None = Field(default=None, gt=0, description="how many of the experiment's seeds; by default all")
+    seeds: int | None = Field(default=None, gt=0, description="how many; by default as many as the experiment has, but at least 4, since fewer find nothing")
 
     @field_validator("shares")
     @classmethod

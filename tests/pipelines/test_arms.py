@@ -53,6 +53,12 @@ def test_controls_can_be_left_out(recipe: str):
     assert [entrant.name for entrant in arms] == ["loose", "strict"] and len(asked) == 1
 
 
+def test_controls_have_seeds_enough_to_find_something_even_where_the_experiment_has_not(recipe: str):
+    arms, _ = entrants(experiment(recipe, seeds=[3, 9]))
+    assert {entrant.seeds for entrant in arms if entrant.control} == {(3, 9, 10, 11)}
+    assert {entrant.seeds for entrant in arms if not entrant.control} == {(3, 9)}
+
+
 def test_controls_use_fewer_seeds_and_another_arm_when_asked(recipe: str):
     arms, _ = entrants(experiment(recipe, controls={"arm": "strict", "seeds": 2, "steps": 1000}))
     control = next(entrant for entrant in arms if entrant.name == "control-clean")

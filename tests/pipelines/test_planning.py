@@ -55,7 +55,9 @@ def arms_of(plan: Plan) -> dict[str, Any]:
 
 
 def test_no_arm_keeps_a_copy_of_what_is_held_out(recipes: dict[str, str]):
-    rows = [clip(name, number, duplicate_cluster=clip(FOOTAGE[0], number)["clip_id"]) for name in FOOTAGE[:4] for number in range(10)]
+    best = [clip(FOOTAGE[0], number)["clip_id"] for number in range(10)]
+    rows = [clip(FOOTAGE[0], number, duplicate_cluster=best[number]) for number in range(10)]
+    rows += [clip(name, number, duplicate_of=best[number], duplicate_cluster=best[number]) for name in FOOTAGE[1:4] for number in range(10)]
     rows += [clip(name, number) for name in FOOTAGE[4:] for number in range(10)]
     held = holdings(rows)
     plan = make_plan(experiment(recipes), held)
@@ -102,7 +104,7 @@ def test_halves_of_a_null_arm_train_on_half_the_clips(recipes: dict[str, str]):
 
 def test_an_empty_arm_is_refused_with_the_rule_that_emptied_it(recipes: dict[str, str]):
     arms = [{"name": "all", "recipe": recipes["all"]}, {"name": "moving", "recipe": recipes["marked"]}]
-    with pytest.raises(DocumentError, match=r"arm `moving` is empty.*by `watermark` \(watermark 0 < 0.5\)"):
+    with pytest.raises(DocumentError, match=r"arm `moving` is empty.*by `watermark` \(watermark 0.0 < 0.5\)"):
         make_plan(experiment(recipes, arms=arms), holdings())
 
 

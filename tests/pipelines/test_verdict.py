@@ -70,7 +70,7 @@ def test_what_is_not_seen_is_said_to_be_unseen_with_the_seeds_it_would_take():
     answer = verdict(outcomes(0.0, 2, spread=0.02), 2, effect=0.01)
     assert answer.outcome == "undecided" and answer.seeds_needed and answer.seeds_needed > 2
     told = sentence(answer, "200 steps each")
-    assert "No difference found" in told and f"at least {answer.seeds_needed} seeds" in told and "these could see" in told
+    assert "No difference found" in told and f"at least {answer.seeds_needed} seeds" in told and "these 2 seeds could have found" in told
     assert "roughly, since so few seeds" in told
 
 
