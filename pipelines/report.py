@@ -190,7 +190,8 @@ def _shards(corpus: Corpus, selection: str) -> list[dict[str, Any]]:
     with corpus.filesystem.open(manifest) as file:
         told = json.load(file)
     return [
-        {"name": shard["shard"], "samples": len(shard["clips"]), "size": f"{shard['bytes'] / 1e6:.1f} MB", "digest": shard["sha256"]} for shard in told["shards"]
+        {"name": shard["shard"], "samples": len(shard["clips"]), "size": f"{shard['bytes'] / 1e6:.1f} MB", "digest": shard["sha256"]}
+        for shard in told["shards"]
     ]
 
 

@@ -69,7 +69,7 @@ class Motion(Observer):
         size = (max(1, width // CELL), max(1, height // CELL))
         if difference < STILL_LEVELS or min(height, width) < CELL:
             return np.zeros((size[1], size[0], 2), np.float32)
-        return cv2.resize(self._flow.calc(before, picture, None), size, interpolation=cv2.INTER_AREA)
+        return cv2.resize(self._flow.calc(before, picture, None), size, interpolation=cv2.INTER_AREA)  # type: ignore[call-overload]  # OpenCV makes the flow itself where None is given; its stubs do not say so
 
     def _add(self, numbers: np.ndarray, lasts_s: np.ndarray, differences: np.ndarray, flow: np.ndarray) -> None:
         camera, explained = fit(flow)

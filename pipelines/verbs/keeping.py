@@ -25,12 +25,14 @@ def trace(
 ) -> None:
     """Follow a source, clip, shard or checkpoint both ways: where it came from, and where it went."""
     from curate.corpus import open_corpus
+    from curate.trace import Kind
     from curate.trace import trace as follow
 
-    given = {name: value for name, value in (("source", source), ("clip", clip), ("shard", shard), ("checkpoint", checkpoint)) if value is not None}
+    asked: dict[Kind, str | None] = {"source": source, "clip": clip, "shard": shard, "checkpoint": checkpoint}
+    given = [(kind, identity) for kind, identity in asked.items() if identity is not None]
     if len(given) != 1:
         raise DocumentError("trace: give exactly one of --source, --clip, --shard, --checkpoint")
-    ((kind, identity),) = given.items()
+    ((kind, identity),) = given
     for line in follow(open_corpus(corpus), kind, identity).lines():
         console.print(escape(line))
 

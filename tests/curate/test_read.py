@@ -1,5 +1,6 @@
 """Reading a source: every second accounted for, bad input committed with its reason, the same tables again."""
 
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ def test_clips_and_gaps_add_up_to_the_duration(edited):
     (reading,) = edited["readings"].to_pylist()
     pieces = sorted((row["start_s"], row["end_s"]) for name in ("spans", "gaps") for row in edited[name].to_pylist())
     assert pieces[0][0] == 0 and pieces[-1][1] == reading["duration_s"]
-    assert all(before[1] == after[0] for before, after in zip(pieces, pieces[1:]))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(pieces))
 
 
 def test_every_observed_column_has_a_value_or_a_reason(edited):

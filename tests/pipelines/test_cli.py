@@ -44,7 +44,10 @@ def test_the_chain_makes_shards_a_report_and_a_ledger_that_adds_up(corpus):
     page = (corpus / "report.html").read_text()
     assert "clips kept" in page and "https://" not in page
     tars = sorted((corpus / "shards" / "default").glob("*.tar"))
-    names = [name for tar in tars for name in tarfile.open(tar).getnames()]
+    names = []
+    for tar in tars:
+        with tarfile.open(tar) as shard:
+            names += shard.getnames()
     assert names and {name.split(".", 1)[1] for name in names} == {"mp4", "txt", "json"}
 
 
