@@ -114,8 +114,9 @@ def test_a_crash_halfway_repeats_nothing_and_loses_nothing(corpus, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         score_corpus(corpus, "embedded", breaks_after_one_batch, only="technical")
-    assert score_corpus(corpus, "embedded", run_here, only="technical").scored == {"technical@1": 2}
-    assert corpus.read("measures/technical@1").num_rows == 5
+    ((identity, scored),) = score_corpus(corpus, "embedded", run_here, only="technical").scored.items()
+    assert identity.startswith("technical@") and scored == 2
+    assert corpus.read(f"measures/{identity}").num_rows == 5
 
 
 def test_a_changed_caption_is_judged_again(corpus):

@@ -57,7 +57,7 @@ def test_a_mistake_is_told_with_its_place_and_what_is_allowed(tmp_path, text, to
 
 
 def test_an_unknown_name_lists_those_that_ship():
-    with pytest.raises(DocumentError, match="default, demo, strict"):
+    with pytest.raises(DocumentError, match="default, demo, everything, strict"):
         read_recipe("no-such-recipe")
 
 
