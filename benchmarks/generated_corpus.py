@@ -6,17 +6,21 @@ combinations can be held out exactly. Written as MP4 files with a rights table, 
 
 import csv
 import itertools
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+import webdataset
+
+from schemas.sample import Sample, encode
 
 SHAPES = ("ball", "box", "cross")
 COLOURS = {"red": (220, 40, 40), "green": (40, 190, 60), "blue": (50, 80, 230), "yellow": (235, 215, 50)}
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
-SPEEDS = {"slowly": 0.35, "fast": 0.8}  # share of the frame crossed in the clip
+SPEEDS = {"slowly": 0.5, "fast": 1.0}  # share of the frame crossed in the clip
 SIZE, FPS = 128, 24
 
 
@@ -108,6 +112,16 @@ def write_footage(folder: Path, copies: int, frames: int = 24, unseen: bool = Fa
         encode_mp4(render(factors, frames), folder / f"{factors.name}.mp4")
     with (folder / "rights.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["path", "license", "rights_holder", "uses", "title"])
-        writer.writerows([f"{factors.name}.mp4", "CC0-1.0", "clipmill", "train redistribute commercial", factors.caption] for factors in chosen)
+        writer.writerow(["path", "license", "holder", "uses", "title"])
+        writer.writerows([f"{factors.name}.mp4", "CC0-1.0", "clipmill", "train;redistribute;commercial", factors.caption] for factors in chosen)
     return len(chosen)
+
+
+def write_shards(folder: Path, chosen: list[Factors], frames: int = 24, size: int = SIZE) -> None:
+    """Clips straight into one WebDataset shard, where what matters is the trainer and not the curation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with webdataset.TarWriter(str(folder / "shard-000000.tar"), encoder=False) as writer, tempfile.TemporaryDirectory() as scratch:
+        for factors in chosen:
+            path = Path(scratch) / "clip.mp4"
+            encode_mp4(render(factors, frames, size), path)
+            writer.write(encode(Sample(factors.name, factors.caption, {"num_frames": frames, "width": size, "height": size}, path.read_bytes())))

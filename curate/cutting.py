@@ -21,6 +21,7 @@ from curate.locations import local_copy
 from curate.passes import Pass, passes
 from curate.pieces import Piece
 from curate.recognise import Recognition
+from curate.remux import copied, with_sound
 from curate.stage import Resources, Stage
 from curate.video import MediaError, decode
 from schemas.recipe import Encoding
@@ -28,10 +29,13 @@ from schemas.recipe import Encoding
 JPEG_QUALITY = 95
 JOB_S = 600.0
 """Seconds of clips that one job cuts: enough to repay decoding what comes before them."""
-CLIP = pa.struct([("clip_id", pa.string()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("fps", pa.float64())])
+CLIP = pa.struct(
+    [("clip_id", pa.string()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
+     ("fps", pa.float64()), ("keyframe", pa.int64())]
+)  # fmt: skip
 JOB = pa.schema([("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("clips", pa.list_(CLIP))])
 CUT = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64()), ("problem", pa.string())])
-ENCODER = "x264@1"
+ENCODER = "x264@2"
 """Who encodes, and its version: to be raised when the same settings give other bytes."""
 
 
@@ -42,7 +46,7 @@ def encoding_digest(encoding: Encoding) -> str:
 
 
 def jobs_of(samples: pa.Table) -> pa.Table:
-    """Clips (source_id, uri, media_type, clip_id, start_frame, end_frame, fps) as jobs of one source and about JOB_S seconds each (schema JOB)."""
+    """Clips (source_id, uri, media_type and the fields of CLIP) as jobs of one source and about JOB_S seconds each (schema JOB)."""
     rows = samples.sort_by([("source_id", "ascending"), ("start_frame", "ascending")]).to_pylist()
     jobs = []
     for _, group in itertools.groupby(rows, key=lambda row: row["source_id"]):
@@ -51,8 +55,8 @@ def jobs_of(samples: pa.Table) -> pa.Table:
             if held_s >= JOB_S:
                 jobs.append({**{name: row[name] for name in ("source_id", "uri", "media_type")}, "clips": []})
                 held_s = 0.0
-            jobs[-1]["clips"].append({name: row[name] for name in ("clip_id", "start_frame", "end_frame", "fps")})
-            held_s += (row["end_frame"] - row["start_frame"]) / (row["fps"] or 1.0)
+            jobs[-1]["clips"].append({field.name: row[field.name] for field in CLIP})
+            held_s += row["end_s"] - row["start_s"]
     return pa.Table.from_pylist(jobs, schema=JOB)
 
 
@@ -61,7 +65,7 @@ class CutClips(Stage):
 
     reads: ClassVar[frozenset[str]] = frozenset(JOB.names)
     writes: ClassVar[frozenset[str]] = frozenset(CUT.names)
-    resources: ClassVar[Resources] = Resources(cpus=1, memory_gb=1.5, isolated=True)
+    resources = Resources(cpus=1, memory_gb=1.5, isolated=True)
     batch_rows = 1
 
     def __init__(self, corpus_url: str, folder: str, encoding: Encoding) -> None:
@@ -90,6 +94,9 @@ class CutClips(Stage):
                     if job["media_type"] == "image":
                         yield from ((clip, _attempt(lambda: still(path, self.encoding.height))) for clip in clips)
                         return
+                    if self.encoding.mode == "copy":
+                        yield from ((clip, _attempt(lambda clip=clip: copied(path, clip, known, self.encoding.audio == "keep"))) for clip in clips)
+                        return
                     for group in passes([(clip["start_frame"], clip["end_frame"]) for clip in clips]):
                         yield from self._cut(path, [clips[i] for i in group], known)
             except OSError as error:
@@ -99,13 +106,14 @@ class CutClips(Stage):
         """Clips that lie one after the other, out of one pass."""
         source = Pass(path, clips[0]["start_frame"], clips[-1]["end_frame"])
         for clip in clips:
-            yield clip, _attempt(lambda clip=clip: self._encoded(source, clip, known))
+            yield clip, _attempt(lambda clip=clip: self._encoded(path, source, clip, known))
 
-    def _encoded(self, source: Pass, clip: dict[str, Any], known: Recognition) -> Piece:
+    def _encoded(self, path: str, source: Pass, clip: dict[str, Any], known: Recognition) -> Piece:
         frames = known.checked(clip["clip_id"], source.span(clip["start_frame"], clip["end_frame"]))
         # The rate measured of the whole clip: one taken from its first chunk would depend on where the pass began.
         made = encode(frames, self.encoding.height, self.encoding.fps or clip["fps"], self.encoding.crf)
-        return Piece("mp4", made.data, {name: value for name, value in asdict(made).items() if name != "data"})
+        data = with_sound(made.data, path, clip["start_s"], clip["end_s"]) if self.encoding.audio == "keep" else made.data
+        return Piece("mp4", data, {name: value for name, value in asdict(made).items() if name != "data"})
 
 
 def still(path: str, shorter_side: int | None) -> Piece:

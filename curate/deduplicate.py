@@ -96,7 +96,7 @@ class Describe(Stage):
 
     reads: ClassVar = frozenset({"clip_id", "content_box"})
     writes: ClassVar = frozenset({"clip_id", "descriptors"})
-    resources: ClassVar = Resources(cpus=1, memory_gb=0.5)
+    resources = Resources(cpus=1, memory_gb=0.5)
     batch_rows = 128
 
     def __init__(self, corpus_url: str) -> None:

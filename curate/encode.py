@@ -55,7 +55,7 @@ def encode(chunks: Iterator[Frames], shorter_side: int | None, fps: float | None
     width, height = encoded_size(stored_width, stored_height, shorter_side)
     with tempfile.TemporaryDirectory(prefix="clipmill-cut-") as folder:
         target = Path(folder) / "cut.mp4"
-        command = _command(first.pictures.shape, (width, height), rate, crf, target)
+        command = encoder(first.pictures.shape, (width, height), rate, crf, target)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"LANG": "C.UTF-8"})
         assert process.stdin is not None and process.stderr is not None
         written = 0
@@ -115,7 +115,8 @@ def at_rate(first: Frames, rest: Iterator[Frames], rate: Fraction) -> Iterator[n
         chunk = following
 
 
-def _command(shape: tuple[int, ...], size: tuple[int, int], rate: Fraction, crf: int, target: Path) -> list[str]:
+def encoder(shape: tuple[int, ...], size: tuple[int, int], rate: Fraction, crf: int, target: Path) -> list[str]:
+    """The command that turns raw RGB of `shape` (T, H, W, 3) on its standard input into an MP4 of `size` (width, height)."""
     import imageio_ffmpeg
 
     frames = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(shape[2], shape[1]), framerate=f"{rate}")
@@ -124,6 +125,7 @@ def _command(shape: tuple[int, ...], size: tuple[int, int], rate: Fraction, crf:
     frames = frames.filter("scale", size[0], size[1], flags="bicubic+accurate_rnd+full_chroma_int+bitexact", out_color_matrix="bt709", out_range="tv")
     options = {
         "vcodec": "libx264", "crf": crf, "preset": "veryfast", "pix_fmt": "yuv420p", "threads": 1, "an": None, "map_metadata": -1,
+        "x264-params": "mbtree=0",  # macroblock-tree rate control reads memory it has not written: other bytes from run to run
         "fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart",
         "colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv",
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """Where stages run: in this process, or on Ray, with the same rows in the same order; the only file that knows Ray."""
 
+import contextlib
 import functools
 import logging
 import math
@@ -98,6 +99,7 @@ def _repays(footage_s: float) -> bool:
 
 def _flow_on_ray(rows: pa.Table, stages: Sequence[Stage]) -> Iterator[pa.Table]:
     ray = _ray_started()
+    _check_room(stages, ray.cluster_resources())
     dataset = ray.data.from_arrow(list(_batches([rows], _block_rows(rows, stages))))
     cpus = _cpus_each(stages, ray.cluster_resources().get("CPU", 1.0))
     attempts = ray.remote(num_cpus=0)(_Attempts).remote() if any(stage.resources.isolated for stage in stages) else None
@@ -197,13 +199,20 @@ def _block_rows(rows: pa.Table, stages: Sequence[Stage]) -> int:
     return batch * max(1, math.ceil(rows.num_rows / (batch * MOST_BLOCKS)))
 
 
+def _check_room(stages: Sequence[Stage], resources: dict[str, float]) -> None:
+    """Refuse at once what Ray would wait for in vain. CPUs are shared out, see `_cpus_each`; GPUs and memory cannot be."""
+    gpus, memory = max(stage.resources.gpus for stage in stages), sum(stage.resources.memory_gb for stage in stages) * 2**30
+    if gpus > resources.get("GPU", 0.0) or memory > resources.get("memory", math.inf):
+        raise EngineError(_advice(stages, resources, "it would not start"))
+
+
 def _advice(stages: Sequence[Stage], resources: dict[str, float], told: str) -> str:
     asked = ", ".join(
         f"{type(stage).__name__} ({stage.resources.cpus:g} CPU, {stage.resources.gpus:g} GPU, {stage.resources.memory_gb:g} GB)" for stage in stages
     )
     there = f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU, {resources.get('memory', 0) / 2**30:.1f} GB"
     return (
-        f"nothing progresses on Ray. The stages ask for {asked}; the cluster has {there}. Give it more room, stop what else runs on it, "
+        f"no progress on Ray. The stages ask for {asked}; the cluster has {there}. Give it more room, stop what else runs on it, "
         f"or use `--on here`; what is done is kept, and running the step again resumes. Ray says: {told.splitlines()[0]}"
     )
 
@@ -211,6 +220,7 @@ def _advice(stages: Sequence[Stage], resources: dict[str, float], told: str) -> 
 def _ray_started() -> Any:
     """Ray, started quietly or joined (RAY_ADDRESS), with our packages on its workers' path."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     import ray.data
 
@@ -218,14 +228,15 @@ def _ray_started() -> Any:
         packages = str(Path(__file__).resolve().parents[1])
         path = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH")]))
         cluster = os.environ.get("RAY_ADDRESS")
-        ray.init(
-            address=cluster,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=None if cluster else False,
-            object_store_memory=None if cluster else OBJECT_STORE_BYTES,
-        )
+        with _hushed():
+            ray.init(
+                address=cluster,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=None if cluster else False,
+                object_store_memory=None if cluster else OBJECT_STORE_BYTES,
+            )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.execution_options.preserve_order = True
@@ -233,3 +244,16 @@ def _ray_started() -> Any:
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return ray
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what Ray's native code says on standard error while it starts; what goes wrong comes as an exception all the same."""
+    told, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(told, 2)
+        os.close(told)
+        os.close(nowhere)

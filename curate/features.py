@@ -15,6 +15,9 @@ from curate.models import weights
 from curate.scorers.base import OF_ONE_CLIP, ClipBatch, Unmeasured
 from curate.sentences import SentenceEncoder
 
+Step = Callable[[np.ndarray], np.ndarray]
+Steps = tuple[Step, Step]
+
 
 class Feature(ABC):
     """Something several scorers need of a clip: set up once per worker, computed once per batch.
@@ -62,8 +65,12 @@ class EfficientNet(Feature):
         network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
         self._network = network.eval()
 
+    def steps(self) -> Steps:
+        """How a picture is prepared, and what the network makes of prepared ones."""
+        return self._prepare, self._forward
+
     def compute(self, batch: ClipBatch) -> list[Any]:
-        return per_picture(batch, self._prepare, self._forward)
+        return per_picture(batch, *self.steps())
 
     def _forward(self, pictures: np.ndarray) -> np.ndarray:
         import torch
@@ -105,8 +112,12 @@ class ClipPictures(Feature):
     def setup(self) -> None:
         self._tower = clip_tower(self.models_dir)
 
+    def steps(self) -> Steps:
+        """How a picture is prepared, and what the network makes of prepared ones."""
+        return self._tower.prepare, self._tower.embed_prepared
+
     def compute(self, batch: ClipBatch) -> list[Any]:
-        return per_picture(batch, self._tower.prepare, self._tower.embed_prepared)
+        return per_picture(batch, *self.steps())
 
 
 class ClipCaption(Feature):
@@ -133,7 +144,7 @@ def per_caption(batch: ClipBatch, embed: Callable[[Sequence[str]], np.ndarray]) 
     return [next(found) if caption else Unmeasured("the clip has no caption") for caption in captions]
 
 
-def per_picture(batch: ClipBatch, prepare: Callable[[np.ndarray], np.ndarray], forward: Callable[[np.ndarray], np.ndarray]) -> list[Any]:
+def per_picture(batch: ClipBatch, prepare: Step, forward: Step) -> list[Any]:
     """A network's outputs for every picture of a batch, all clips' pictures sharing its batches; one (pictures, ...) array per clip."""
 
     def prepared_of(index: int) -> list[np.ndarray] | Unmeasured:

@@ -53,7 +53,7 @@ def weights(name: str, models_dir: str | Path | None = None) -> list[Path]:
     if paths is None:
         raise ModelError(_missing(wanted, models_dir))
     for file, path in zip(wanted.files, paths, strict=True):
-        if (digest := _digest(path)) != file.sha256:
+        if (digest := file_digest(path)) != file.sha256:
             raise ModelError(f"{name}: {path} is not the file it should be (sha256 {digest}, expected {file.sha256}); replace it or remove it")
     return paths
 
@@ -81,7 +81,7 @@ def verify_model(name: str, models_dir: str | Path | None = None) -> list[dict[s
     paths: Sequence[Path | None] = _found(wanted, models_dir) or [None] * len(wanted.files)
     rows = []
     for file, path in zip(wanted.files, paths, strict=True):
-        digest = _digest(path) if path else None
+        digest = file_digest(path) if path else None
         state = "missing" if path is None else "ok" if digest == file.sha256 else "differs"
         rows.append({"model": name, "file": file.path, "path": str(path) if path else None, "sha256": digest, "expected": file.sha256, "state": state})
     return rows
@@ -97,7 +97,7 @@ def fetch_model(name: str, folder: str | Path, listener: Callable[[str, float, f
     target.mkdir(parents=True, exist_ok=True)
     for index, file in enumerate(wanted.files):
         listener(file.name, index, len(wanted.files))
-        if _digest(target / file.name) != file.sha256:
+        if file_digest(target / file.name) != file.sha256:
             _obtain(wanted, file, target)
     listener(name, len(wanted.files), len(wanted.files))
     return weights(name, folder)
@@ -145,7 +145,7 @@ def _obtain(wanted: Model, file: ModelFile, target: Path) -> None:
         _download(wanted, f"{place}/{urllib.parse.quote(file.path)}", partial, target.parent)
     else:
         raise ModelError(_missing(wanted, target.parent))
-    if (digest := _digest(partial)) != file.sha256:
+    if (digest := file_digest(partial)) != file.sha256:
         partial.unlink()
         raise ModelError(f"{wanted.name}: {file.path} from {wanted.source} has the sha256 {digest}, not {file.sha256}; it was not kept")
     partial.replace(target / file.name)
@@ -191,7 +191,8 @@ def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def _digest(path: Path) -> str | None:
+def file_digest(path: Path) -> str | None:
+    """Digest of a file, remembered for as long as it is unchanged; None where there is none."""
     return _sha256(str(path), path.stat().st_mtime_ns) if path.is_file() else None
 
 

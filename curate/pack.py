@@ -1,5 +1,6 @@
 """Pack: a selection into shards that can be trusted: cut once, written whole, described, and the same bytes again."""
 
+import bisect
 import hashlib
 import io
 import json
@@ -29,7 +30,8 @@ from schemas.recipe import Recipe
 PIECES = "pieces"
 SAMPLES = pa.schema(
     [("clip_id", pa.string()), ("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("license", pa.string()), ("hours", pa.float64()),
-     ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("fps", pa.float64()), ("bucket", pa.string()), ("caption", pa.string()), ("facts", pa.string())]
+     ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
+     ("fps", pa.float64()), ("keyframe", pa.int64()), ("bucket", pa.string()), ("caption", pa.string()), ("facts", pa.string())]
 )  # fmt: skip
 
 
@@ -104,7 +106,9 @@ def samples_of(corpus: Corpus, name: str) -> pa.Table:
 def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dict[str, Any]]) -> dict[str, Any]:
     facts = facts_of(clip, source, captions)
     told = json.dumps(facts, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    own = {name: clip[name] for name in ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "fps")}
+    own = {name: clip[name] for name in ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "start_s", "end_s", "fps")}
+    keyframes = source["keyframes"] or [0]
+    own["keyframe"] = keyframes[max(bisect.bisect_right(keyframes, clip["start_frame"]) - 1, 0)]
     hours = (clip["end_s"] - clip["start_s"]) / 3600
     return {
         **own,

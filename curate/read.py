@@ -56,7 +56,7 @@ class ReadVideos(Stage):
 
     reads: ClassVar = frozenset({"source_id", "uri", "media_type"})
     writes: ClassVar = frozenset({"clip_id", "source_id"})
-    resources: ClassVar = Resources(cpus=1.0, memory_gb=1.5, isolated=True)
+    resources = Resources(cpus=1.0, memory_gb=1.5, isolated=True)
     batch_rows = 1
 
     def __init__(self, corpus_url: str, splitter: Splitter | None = None) -> None:

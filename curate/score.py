@@ -6,12 +6,14 @@ without a caption stays pending for the scorers that need it, and is pending aga
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.compute import device_name
 from curate.corpus import Corpus, open_corpus
 from curate.features import FEATURES, Feature
 from curate.scorers import PROFILES, SCORERS
@@ -19,8 +21,10 @@ from curate.scorers.base import ClipBatch, Picture, Scorer, schema_of
 from curate.stage import Resources, Stage
 from schemas.clip import CLIPS
 
-COMMIT_ROWS = 1024
-"""Clips per commit: few files, and little to do again after a crash."""
+COMMIT_ROWS, COMMIT_S = 1024, 20.0
+"""A commit holds so many clips, or what was done in so many seconds: few files, and little to do again after a crash."""
+
+ON_CPU, ON_GPU = Resources(cpus=1.0, memory_gb=2.0), Resources(cpus=4.0, gpus=1.0, memory_gb=8.0)
 
 OF_CAPTION = pa.field("of_caption", pa.string(), metadata={"doc": "Digest of the caption that was judged", "by": "score"})
 
@@ -55,14 +59,14 @@ class Score(Stage):
 
     reads = frozenset({"clip_id"})
     writes = frozenset({"clip_id", "unmeasured"})
-    resources = Resources(cpus=1.0, memory_gb=2.0)
-    batch_rows = 16
 
     def __init__(self, corpus_url: str, scorers: tuple[str, ...], profile: str, models_dir: str | None = None) -> None:
         self.corpus_url = corpus_url
         self.scorers = tuple(cls(models_dir) for cls in chosen(profile, scorers))
         wanted = {need for scorer in self.scorers for need in scorer.needs}
         self.features = tuple(cls(models_dir) for cls in FEATURES if cls.name in wanted)
+        self.resources = ON_GPU if {"clip_l14"} & wanted and device_name() == "cuda" else ON_CPU
+        self.batch_rows = 64 if self.resources.gpus else 16
         self.kinds = {kind for kind, need in (("frame", "proxies"), ("edges", "edges")) if need in with_features(wanted)}
 
     def setup(self) -> None:
@@ -157,19 +161,26 @@ def merged(tables: Sequence[pa.Table]) -> pa.Table:
 
 def _score_group(corpus: Corpus, stage: Score, rows: pa.Table, run: Run, listener: Listener, report: ScoreReport) -> None:
     """Run one stage over the rows and commit each scorer's columns, COMMIT_ROWS clips at a time."""
-    waiting: list[pa.Table] = []
     captions = dict(zip(rows["clip_id"].to_pylist(), rows["caption"].to_pylist())) if "caption" in rows.column_names else {}
     done = 0
     listener("score", done, rows.num_rows)
-    for made in run(rows, [stage]):
-        waiting.append(made)
+    for made in gathered(run(rows, [stage])):
+        _commit(corpus, stage, made, captions, report)
         done += made.num_rows
         listener("score", done, rows.num_rows)
-        if sum(table.num_rows for table in waiting) >= COMMIT_ROWS:
-            _commit(corpus, stage, pa.concat_tables(waiting), captions, report)
-            waiting = []
+
+
+def gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together into few worth a commit: COMMIT_ROWS rows, or what came in COMMIT_S seconds, and the rest."""
+    waiting: list[pa.Table] = []
+    since = time.monotonic()
+    for table in tables:
+        waiting.append(table)
+        if sum(each.num_rows for each in waiting) >= COMMIT_ROWS or time.monotonic() - since > COMMIT_S:
+            yield pa.concat_tables(waiting)
+            waiting, since = [], time.monotonic()
     if waiting:
-        _commit(corpus, stage, pa.concat_tables(waiting), captions, report)
+        yield pa.concat_tables(waiting)
 
 
 def _commit(corpus: Corpus, stage: Score, made: pa.Table, captions: dict[str, str], report: ScoreReport) -> None:

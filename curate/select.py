@@ -1,5 +1,7 @@
 """Select: a recipe over the whole corpus; writes which clips it keeps, its ledger and its funnel. Touches no video."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -127,6 +129,12 @@ def selected_by(corpus: Corpus, recipe: Recipe, name: str) -> None:
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude={"name", "description", "extends", "drop", "encoding"})
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Sixteen hexadecimal digits of all that a recipe says, its name and description aside."""
+    told = recipe.model_dump(mode="json", exclude={"name", "description"})
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:

@@ -73,7 +73,7 @@ class WriteShards(Stage):
 
     reads: ClassVar[frozenset[str]] = frozenset({"shard", "clip_ids", "captions", "facts"})
     writes: ClassVar[frozenset[str]] = frozenset(SHARD.names)
-    resources: ClassVar[Resources] = Resources(cpus=0.5, memory_gb=1.0)
+    resources = Resources(cpus=0.5, memory_gb=1.0)
     batch_rows = 1
 
     def __init__(self, pieces: str, folder: str) -> None:

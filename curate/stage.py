@@ -35,7 +35,7 @@ class Stage(ABC):
 
     reads: ClassVar[frozenset[str]]
     writes: ClassVar[frozenset[str]]
-    resources: ClassVar[Resources] = Resources()
+    resources: Resources = Resources()
     batch_rows: int = 32
 
     def setup(self) -> None:  # noqa: B027 - a stage without weights has nothing to set up

@@ -1,55 +1,31 @@
 """Where tables lie: a commit is one file, created if absent, and commits are gathered into large parts now and then.
 
-    loose/GROUP/KEY.zip    one commit: a Parquet member for each relation of its group. That the file exists is the commit
+    loose/GROUP/KEY.zip    one commit (curate/commits.py)
+    generations/, parts/    what commits were gathered into (curate/parts.py)
 
 Writers need no coordination: they only ever create files. Readers list the loose commits first and take the latest generation
 second, so that a commit gathered meanwhile is found in the generation; a file that vanishes under a reader makes it look again.
 """
 
 import dataclasses
-import io
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from curate.atomic import create_if_absent, names_in
+from curate.commits import Commit, StoreError, among, bundle, keys_table, relations_of, unbundle
 from curate.parts import TARGET_BYTES, Generation, Part, Parts
 
 KEYS = "keys"
 """The relation of gathered commits: their group and key, quoted as in a loose commit's path."""
 
-LONGEST_NAME = 200
 Answer = TypeVar("Answer")
-
-
-class StoreError(RuntimeError):
-    """The tables cannot be read or written; the message says which file and why."""
-
-
-@dataclass(frozen=True)
-class Loose:
-    """A commit not yet gathered: its group (relations joined by `+`) and key, both quoted."""
-
-    group: str
-    key: str
-
-    @property
-    def relations(self) -> list[str]:
-        """The relations it has rows of."""
-        return _relations(self.group)
-
-    @property
-    def path(self) -> str:
-        """Its file below the root."""
-        return f"loose/{self.group}/{self.key}.zip"
 
 
 @dataclass(frozen=True)
@@ -57,19 +33,24 @@ class Snapshot:
     """What is committed at one moment."""
 
     generation: Generation
-    loose: tuple[Loose, ...]
+    loose: tuple[Commit, ...]
     gathered: pa.Table
 
     def names(self) -> frozenset[str]:
         """Every relation with a commit."""
         return frozenset(self.generation.parts) - {KEYS} | {name for commit in self.loose for name in commit.relations}
 
-    def loose_of(self, name: str) -> list[Loose]:
-        """The loose commits of a relation; of two under one key in different groups, the first."""
-        found: dict[str, Loose] = {}
+    def loose_of(self, name: str) -> list[Commit]:
+        """The loose commits of a relation whose key it was not committed under in another group before; of two such, the first."""
+        found: dict[str, Commit] = {}
         for commit in self.loose:
             if name in commit.relations:
                 found.setdefault(commit.key, commit)
+        others = [group for group in pc.unique(self.gathered["group"]).to_pylist() if name in relations_of(group)]
+        elsewhere = [Commit(group, commit.key) for commit in found.values() for group in others if group != commit.group]
+        for commit, known in zip(elsewhere, among(elsewhere, self.gathered)):
+            if known:
+                found.pop(commit.key, None)
         return list(found.values())
 
 
@@ -80,20 +61,18 @@ class Store:
         self.filesystem = filesystem
         self.root = root
         self.parts = Parts(filesystem, root)
-        self._gathered: tuple[int, pa.Table] = (0, _keys([]))
+        self._gathered: tuple[int, pa.Table] = (0, keys_table([]))
 
     def commit(self, key: str, tables: Mapping[str, pa.Table]) -> bool:
         """Commit rows of one or more relations under a key, all or nothing; False where that was done before."""
-        commit = Loose("+".join(quote(name, safe="") for name in sorted(tables)), quote(key, safe=""))
-        if not 0 < len(commit.key) <= LONGEST_NAME or not 0 < len(commit.group) <= LONGEST_NAME:
-            raise StoreError(f"a commit of {sorted(tables)} under {key!r}: names and key must have 1 to {LONGEST_NAME} characters")
-        return create_if_absent(self.filesystem, f"{self.root}/{commit.path}", _bundle(tables))
+        commit = Commit.of(list(tables), key)
+        return create_if_absent(self.filesystem, f"{self.root}/{commit.path}", bundle(tables))
 
     def replace(self, name: str, rows: pa.Table) -> None:
         """Swap all rows of a relation in one step."""
         superseded = [commit for commit in self.now().loose if commit.relations == [name]]
         fresh = tuple(self.parts.write(name, [rows]))
-        keys = tuple(self.parts.write(KEYS, [_keys(superseded)])) if superseded else ()
+        keys = tuple(self.parts.write(KEYS, [keys_table(superseded)])) if superseded else ()
 
         def swapped(before: Generation) -> Generation:
             parts = {**before.parts, name: fresh, KEYS: before.parts.get(KEYS, ()) + keys}
@@ -109,8 +88,8 @@ class Store:
         generation = self.parts.latest()
         if self._gathered[0] != generation.number:
             found = [self.parts.read(part) for part in generation.parts.get(KEYS, ())]
-            self._gathered = (generation.number, pa.concat_tables([_keys([]), *found]))
-        known = _among(listed, self._gathered[1])
+            self._gathered = (generation.number, pa.concat_tables([keys_table([]), *found]))
+        known = among(listed, self._gathered[1])
         return Snapshot(generation, tuple(commit for commit, old in zip(listed, known) if not old), self._gathered[1])
 
     def now(self) -> Snapshot:
@@ -130,7 +109,7 @@ class Store:
     def committed(self, name: str) -> frozenset[str]:
         """The keys under which rows of a relation were committed."""
         snapshot = self.now()
-        groups = [group for group in pc.unique(snapshot.gathered["group"]).to_pylist() if name in _relations(group)]
+        groups = [group for group in pc.unique(snapshot.gathered["group"]).to_pylist() if name in relations_of(group)]
         gathered = snapshot.gathered.filter(pc.is_in(snapshot.gathered["group"], value_set=pa.array(groups, pa.string())))
         keys = {commit.key for commit in snapshot.loose_of(name)}.union(gathered["key"].to_pylist())
         return frozenset(unquote(key) for key in keys)
@@ -166,15 +145,11 @@ class Store:
             return self.parts.columns(part)
         return [column for commit in snapshot.loose_of(name)[:1] for column in self.read_loose(commit, name).column_names]
 
-    def read_loose(self, commit: Loose, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+    def read_loose(self, commit: Commit, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """One relation's rows of a loose commit."""
         path = f"{self.root}/{commit.path}"
         with self.filesystem.open(path, "rb") as file:
-            try:
-                with zipfile.ZipFile(file) as bundle:
-                    rows = pq.read_table(io.BytesIO(bundle.read(f"{quote(name, safe='')}.parquet")))
-            except (zipfile.BadZipFile, KeyError, pa.ArrowInvalid) as error:
-                raise StoreError(f"{path}: is damaged ({error}); remove it and run the step again, which redoes this commit only") from None
+            rows = unbundle(file, name, path)
         rows = rows if where is None else rows.filter(where)
         return rows if columns is None else rows.select([column for column in columns if column in rows.column_names])
 
@@ -201,7 +176,7 @@ class Store:
             return 0
         self.parts.remove(part.path for parts in small.values() for part in parts)
         listed = self._listed()
-        self.parts.remove(commit.path for commit, known in zip(listed, _among(listed, self.now().gathered)) if known)
+        self.parts.remove(commit.path for commit, known in zip(listed, among(listed, self.now().gathered)) if known)
         return len(snapshot.loose)
 
     def rewrite(self, change: Mapping[str, Callable[[pa.Table], pa.Table]], about: str | None = None) -> None:
@@ -237,17 +212,17 @@ class Store:
         """
         self.gather()
         groups = pc.unique(self.snapshot().gathered["group"]).to_pylist()
-        torn = [group for group in groups if names & set(_relations(group)) and not set(_relations(group)) <= names]
+        torn = [group for group in groups if names & set(relations_of(group)) and not set(relations_of(group)) <= names]
         if torn:
             raise StoreError(f"cannot forget {sorted(names)} alone: {torn} were committed together")
-        doomed = pa.array([group for group in groups if set(_relations(group)) <= names], pa.string())
+        doomed = pa.array([group for group in groups if set(relations_of(group)) <= names], pa.string())
         emptied: dict[str, Callable[[pa.Table], pa.Table]] = {name: lambda rows: rows.slice(0, 0) for name in names}
         self.rewrite({**emptied, KEYS: lambda keys: keys.filter(pc.invert(pc.is_in(keys["group"], value_set=doomed)))})
 
-    def _listed(self) -> list[Loose]:
+    def _listed(self) -> list[Commit]:
         """Every loose commit's file, those that an interrupted gathering left behind included."""
         groups = names_in(self.filesystem, f"{self.root}/loose")
-        return [Loose(group, file.removesuffix(".zip")) for group in groups for file in names_in(self.filesystem, f"{self.root}/loose/{group}")]
+        return [Commit(group, file.removesuffix(".zip")) for group in groups for file in names_in(self.filesystem, f"{self.root}/loose/{group}")]
 
     def _gather_rows(self, snapshot: Snapshot, small: Mapping[str, Sequence[Part]], target_bytes: int) -> dict[str, list[Part]]:
         """New parts of each relation; none at all where another gatherer was faster. Leaves no file behind when it fails."""
@@ -268,33 +243,6 @@ class Store:
         for part in small:
             yield self.parts.read(part)
         if name == KEYS:
-            yield _keys(snapshot.loose)
+            yield keys_table(snapshot.loose)
         for commit in snapshot.loose_of(name):
             yield self.read_loose(commit, name)
-
-
-def _relations(group: str) -> list[str]:
-    return [unquote(name) for name in group.split("+")]
-
-
-def _keys(commits: Sequence[Loose]) -> pa.Table:
-    return pa.table({"group": pa.array([commit.group for commit in commits], pa.string()), "key": pa.array([commit.key for commit in commits], pa.string())})
-
-
-def _among(commits: Sequence[Loose], gathered: pa.Table) -> list[bool]:
-    """For each commit, whether it was gathered; the separator cannot occur in a quoted group."""
-    if not commits or not gathered.num_rows:
-        return [False] * len(commits)
-    both = [pc.binary_join_element_wise(keys["group"], keys["key"], "/") for keys in (_keys(commits), gathered)]
-    return pc.is_in(both[0], value_set=both[1].combine_chunks()).to_pylist()
-
-
-def _bundle(tables: Mapping[str, pa.Table]) -> bytes:
-    """The tables as one zip of Parquet members, the same bytes for the same tables."""
-    bundle = io.BytesIO()
-    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_STORED) as archive:
-        for name, rows in sorted(tables.items()):
-            member = io.BytesIO()
-            pq.write_table(rows, member, compression="zstd")
-            archive.writestr(zipfile.ZipInfo(f"{quote(name, safe='')}.parquet", (1980, 1, 1, 0, 0, 0)), member.getvalue())
-    return bundle.getvalue()

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from curate import journal
 from curate.atomic import names_in
+from curate.commits import StoreError
 from curate.corpus import Corpus
 from curate.engine import Listener, quiet
 from curate.quarantine import TAKEDOWN_RULE
 from curate.signing import checked
-from curate.store import StoreError
 from curate.takedown import FOLDER as TAKEDOWNS
 from curate.verify_shards import shard_problems
 from schemas.source import STATUS_REJECTED

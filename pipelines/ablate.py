@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from curate.corpus import open_corpus
 from curate.engine import Engine, choose_engine, quiet, run_here
+from curate.select import recipe_digest
 from pipelines.ablation_plan import Plan
 from pipelines.ablation_report import write_report
+from pipelines.arms import entrants
 from pipelines.findings import Findings, write_tables
 from pipelines.gather import Status, curves_of, outcomes_of, samples_of, statuses, trials_table
 from pipelines.held_out import Holdings
@@ -24,6 +26,7 @@ from pipelines.treatment import Treatments
 from pipelines.trials import RunTrials, Trial, as_rows, noise_levels, training_run, versions
 from pipelines.verdict import judge, simulated_coverage
 from schemas.experiment import Ablation, read_experiment
+from schemas.recipe import read_recipe
 
 WATCHED_CLIPS = 12
 
@@ -70,7 +73,8 @@ def ablate(
     began = time.monotonic()
     wanted = read_experiment(experiment, corpus, sweep)
     opened = open_corpus(wanted.corpus)
-    holdings = Holdings.of(opened, datetime.now(UTC).date())
+    recipes = [entrant.recipe for entrant in entrants(wanted)[0]] + ([read_recipe(wanted.held_out.recipe)] if wanted.held_out.recipe else [])
+    holdings = Holdings.of(opened, recipes, datetime.now(UTC).date())
     plan = make_plan(wanted, holdings)
     out = (out or Path("ablations") / wanted.name).resolve()
     pieces = Pieces(out / "pieces")
@@ -81,7 +85,9 @@ def ablate(
     trials = list(make_trials(plan, pool, pieces, listener))
     before = {digest_of(trial.training) for trial in trials if pieces.find("training", trial.training)}
     ended = _run(trials, pieces, engine, wanted, listener)
-    findings = _findings(plan, trials, trials_table(trials, ended, before, plan, pieces), pieces, _again(experiment, out, corpus, sweep), began)
+    table = trials_table(trials, ended, before, plan, pieces)
+    lineage = {"corpus": opened.url, "pool": pool.manifest, "held-out clips": trials[0].held_out_digest, **recipe_digests(plan)}
+    findings = _findings(plan, trials, table, pieces, lineage, _again(experiment, out, corpus, sweep), began)
     out.mkdir(parents=True, exist_ok=True)
     write_tables(findings, out)
     report = write_report(findings, out)
@@ -131,7 +137,7 @@ def _run(trials: list[Trial], pieces: Pieces, engine: Engine, wanted: Ablation, 
     different = {digest_of(trial.training): trial for trial in sorted(trials, key=lambda trial: len(trial.prompts))}
     order = sorted(different.values(), key=lambda trial: (trial.seed, trials.index(trial)))
     here = engine is run_here
-    stage = RunTrials(pieces, listener if here else None, gpus=0.0 if here or wanted.device == "cpu" else _gpus())
+    stage = RunTrials(pieces, listener if here else None, float(wanted.threads), gpus=0.0 if here or wanted.device == "cpu" else _gpus())
     return statuses(engine(as_rows(order), [stage], listener), different)
 
 
@@ -142,7 +148,7 @@ def _gpus() -> float:
     return 1.0 if torch.cuda.is_available() else 0.0
 
 
-def _findings(plan: Plan, trials: list[Trial], table: pa.Table, pieces: Pieces, reproduce: str, began: float) -> Findings:
+def _findings(plan: Plan, trials: list[Trial], table: pa.Table, pieces: Pieces, lineage: dict[str, str], reproduce: str, began: float) -> Findings:
     outcomes = outcomes_of(trials, pieces)
     answers, unasked = judge(outcomes, plan.asked, plan.held_out.views, plan.experiment)
     return Findings(
@@ -154,10 +160,16 @@ def _findings(plan: Plan, trials: list[Trial], table: pa.Table, pieces: Pieces, 
         unasked=tuple(unasked),
         samples=tuple(samples_of(trials, pieces)),
         coverage=simulated_coverage(outcomes, answers, plan.held_out.views, plan.experiment),
+        lineage=lineage,
         versions=versions(),
         seconds=round(time.monotonic() - began, 1),
         reproduce=reproduce,
     )
+
+
+def recipe_digests(plan: Plan) -> dict[str, str]:
+    """A digest of each compared arm's recipe, as it was understood."""
+    return {f"recipe of {arm.name}": recipe_digest(arm.entrant.recipe) for arm in plan.arms if not arm.entrant.control}
 
 
 def _again(experiment: str | Path, out: Path, corpus: str | None, sweep: str | None) -> str:

@@ -56,6 +56,7 @@ def _page(findings: Findings) -> dict[str, Any]:
         "held_out": {"clips": len(plan.held_out.clips), "clusters": len(plan.held_out.clusters), "sources": plan.held_out.composition[:MOST_SHOWN]},
         "trials": [_trial(row) for row in findings.trials.to_pylist()],
         "coverage": [{"method": method, "nominal": plan.experiment.confidence, "held": held} for method, held in findings.coverage.items()],
+        "lineage": list(findings.lineage.items()),
         "versions": sorted(findings.versions.items()),
         "reproduce": findings.reproduce,
     }

@@ -63,4 +63,5 @@ def asked(minimum: float | None, maximum: float | None) -> str:
 
 def _extent(values: list[float]) -> tuple[float, float]:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+    wide_enough = high - low > 1e-9 * max(1.0, abs(low), abs(high))
+    return (low, high) if wide_enough else (low - 0.5, high + 0.5)

@@ -69,6 +69,7 @@ class Findings:
         unasked: questions that could not be asked, with the reason.
         samples: videos of the compared arms.
         coverage: method to the share of simulated experiments, like this one, whose interval held the truth.
+        lineage: what it came from: the corpus, and digests of its pool and of the recipes.
         versions: of what made it.
         seconds: the time this run took.
         reproduce: the command that repeats it.
@@ -82,6 +83,7 @@ class Findings:
     unasked: tuple[str, ...]
     samples: tuple[Sampled, ...]
     coverage: Mapping[str, float]
+    lineage: Mapping[str, str]
     versions: Mapping[str, str]
     seconds: float
     reproduce: str
@@ -146,6 +148,7 @@ def _as_json(findings: Findings) -> dict[str, Any]:
         "warnings": [*plan.warnings, *findings.unasked],
         "failures": findings.failures,
         "coverage": dict(findings.coverage),
+        "lineage": dict(findings.lineage),
         "versions": dict(findings.versions),
         "seconds": findings.seconds,
         "reproduce": findings.reproduce,

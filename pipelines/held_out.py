@@ -1,7 +1,7 @@
 """The held-out set: which footage no arm trains on, which of it is evaluated, and what each recipe would keep of it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -9,13 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.corpus import Corpus
-from curate.decide import Decision, decide
+from curate.decide import Decision, columns_read, decide
 from curate.split import held_out_clusters
 from pipelines.arms import Entrant
 from pipelines.contaminate import rank
 from schemas.document import DocumentError
 from schemas.experiment import HeldOut
 from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
+
+NEEDED = frozenset(
+    {"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_of", "duplicate_cluster", "unmeasured"}
+)
+"""Columns of clips that planning reads, whatever the recipes."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Holdings:
         clips, sources, gaps: tables of schemas CLIPS, SOURCES and GAPS.
         on: the day on which rights must hold.
         captioned: captioner, without version, to the clips it wrote a usable caption for.
+        makers: column of clips to the scorer whose values it shows.
     """
 
     clips: pa.Table
@@ -33,16 +39,18 @@ class Holdings:
     gaps: pa.Table
     on: date
     captioned: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    makers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, corpus: Corpus, on: date) -> "Holdings":
-        """What a corpus holds on a day."""
+    def of(cls, corpus: Corpus, recipes: Iterable[Recipe], on: date) -> "Holdings":
+        """What a corpus holds on a day, as far as some recipes ask."""
         captioned: dict[str, set[str]] = {}
         for row in corpus.table("captions", columns=["clip_id", "captioner", "problem"]).to_pylist():
             if row["problem"] is None:
                 captioned.setdefault(row["captioner"].split("@")[0], set()).add(row["clip_id"])
-        tables = corpus.table("clips"), corpus.table("sources"), corpus.read("gaps")
-        return cls(*tables, on, {captioner: frozenset(clips) for captioner, clips in captioned.items()})
+        columns = NEEDED.union(*(columns_read(recipe) for recipe in recipes))
+        tables = corpus.table("clips", columns=sorted(columns)), corpus.table("sources"), corpus.read("gaps")
+        return cls(*tables, on, {captioner: frozenset(clips) for captioner, clips in captioned.items()}, corpus.makers())
 
     def long_enough(self, frames: int, fps: float | None) -> frozenset[str]:
         """The videos that have so many frames once they are encoded at a rate (None keeps theirs)."""

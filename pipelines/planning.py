@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from curate.corpus import source_of
 from curate.decide import Decision
+from curate.select import check_scorers
 from pipelines.ablation_plan import Plan, PlannedArm, work
 from pipelines.arms import Entrant, entrants
 from pipelines.held_out import HeldOutSet, Holdings, hold_out
@@ -21,9 +22,12 @@ def make_plan(experiment: Ablation, holdings: Holdings) -> Plan:
     """Decide what every arm keeps. Nothing is written, and no video is touched.
 
     Raises:
-        DocumentError: an arm keeps nothing or keeps held-out footage, rights forbid training, or nothing can be held out.
+        DocumentError: an arm keeps nothing or keeps held-out footage, a recipe was tuned for other scorers, rights forbid training, captions are
+            missing, or nothing can be held out.
     """
     arms, asked = entrants(experiment)
+    for arm in arms:
+        check_scorers(arm.recipe, holdings.makers)
     frames, fps = max(phase.frames for arm in arms for phase in arm.phases), arms[0].recipe.encoding.fps
     usable = holdings.long_enough(frames, fps)
     held_out = hold_out(experiment.held_out, holdings, arms, usable)

@@ -47,10 +47,10 @@ class Pooled:
 
 
 class Pool:
-    """Packed shards with an index of what is in them."""
+    """Packed shards with an index of what is in them; `manifest` is the digest of what describes them."""
 
-    def __init__(self, url: str, index: dict[str, Pooled]) -> None:
-        self.url, self.index = url, index
+    def __init__(self, url: str, index: dict[str, Pooled], manifest: str = "") -> None:
+        self.url, self.index, self.manifest = url, index, manifest
 
     @cached_property
     def _shards(self) -> Shards:
@@ -75,9 +75,10 @@ def make_pool(corpus: Corpus, plan: Plan, holdings: Holdings, pieces: Pieces, ru
     packed = pack(corpus, recipe, name=recipe.name, run=run, listener=listener)
     if packed.clips == 0:
         raise DocumentError(f"experiment `{plan.experiment.name}`: none of its clips could be packed; {_first_failure(packed)}")
-    index = pieces.make("pool", {"manifest": _manifest_digest(corpus, recipe.name)}, lambda folder: _index(Shards(packed.folder), folder, listener))
+    manifest = _manifest_digest(corpus, recipe.name)
+    index = pieces.make("pool", {"manifest": manifest}, lambda folder: _index(Shards(packed.folder), folder, listener))
     rows = json.loads((index.folder / INDEX).read_text(encoding="utf-8"))
-    return Pool(packed.folder, {key: Pooled(**row) for key, row in rows.items()})
+    return Pool(packed.folder, {key: Pooled(**row) for key, row in rows.items()}, manifest)
 
 
 def pool_recipe(plan: Plan, holdings: Holdings) -> tuple[Recipe, frozenset[str]]:

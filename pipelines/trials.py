@@ -105,9 +105,9 @@ class RunTrials(Stage):
     writes: ClassVar[frozenset[str]] = frozenset(REPORT.names)
     batch_rows = 1
 
-    def __init__(self, pieces: Pieces, listener: Listener | None = None, gpus: float = 0.0) -> None:
+    def __init__(self, pieces: Pieces, listener: Listener | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
         self.pieces, self.listener = pieces, listener or _quiet
-        self.resources = Resources(cpus=1.0, gpus=gpus, memory_gb=4.0, isolated=True)  # type: ignore[misc]
+        self.resources = Resources(cpus=cpus, gpus=gpus, memory_gb=4.0, isolated=True)  # type: ignore[misc]
 
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         for row in rows.to_pylist():

@@ -39,6 +39,7 @@ class Phase(Document):
     condition_noise: int = Field(default=0, ge=0, lt=1000, description="for `interpolate`, the largest diffusion time of noise on its key frames")
     noise_level: int = Field(default=350, ge=0, lt=1000, description="for `upscale`, the largest noise level of its low-resolution input")
     degradations: bool = Field(default=False, description="for `upscale`, blur, noise and JPEG on the low-resolution input, besides downscaling")
+    first_frame: float = Field(default=0.0, ge=0, le=1, description="for `text_to_video`, how often the first frame is given, so that videos can be continued")
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     trainable: Literal["all", "temporal"] = "all"
@@ -80,6 +81,7 @@ class TrainingRun(Document):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, gt=0, description="CPU threads; part of the run, since the last bits of a sum depend on it")
     loader_workers: int = Field(default=0, ge=0, description="processes that decode ahead; 0 decodes in this one. The batches are the same")
+    wandb: bool = Field(default=False, description="log to Weights & Biases too, which must be installed and logged in")
     phases: tuple[Phase, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

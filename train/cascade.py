@@ -13,10 +13,11 @@ from torch import Tensor
 
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
+from train.clips import to_clip, to_frames, write_mp4
 from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resize_clip
 from train.draws import generator
 from train.encoders import LatentSpace, open_latent_space, open_text
-from train.samplers import Network, denoise, guided, in_chunks
+from train.samplers import denoise, guided, in_chunks
 from train.tasks import TASKS
 
 STAGES = {"base": "text_to_video", "interpolation": "interpolate", "vsr": "upscale"}
@@ -131,11 +132,31 @@ class Cascade(DiffusionPipeline):
         asked = _Asked(prompt, None, seed, {"vsr": steps}, {"vsr": guidance})
         return to_frames(self._upscale(to_clip(frames).to(self.device), asked, noise_level))
 
-    def _generate(self, asked: _Asked) -> Tensor:
+    @torch.no_grad()
+    def extend(self, frames: np.ndarray, prompt: str, times: int = 1, seed: int = 0, steps: int = 25, guidance: float = 4.0) -> np.ndarray:
+        """A longer video, by generating on from the last frame again and again (LaVie, section 3.5): uint8 (F, H, W, 3) to (F + times·(T-1), H, W, 3).
+
+        Args:
+            frames: of the size the base was trained at, such as those it made.
+            prompt: what the further frames show.
+
+        Raises:
+            DocumentError: the base was not trained with `first_frame`.
+        """
+        if self._phase("base").first_frame == 0:
+            raise DocumentError("this base was not trained to go on from a frame: set `first_frame` (say 0.3) in its phase and train it")
+        parts = [frames]
+        for turn in range(times):
+            last = self.latents.encode(to_clip(parts[-1][-1:]).to(self.device))
+            further = self._generate(_Asked(prompt, None, seed + turn + 1, steps, guidance), last)
+            parts.append(to_frames(self.latents.decode(further))[1:])
+        return np.concatenate(parts)
+
+    def _generate(self, asked: _Asked, first_frame: Tensor | None = None) -> Tensor:
         phase = self._phase("base")
         shrink = self.latents.downscale
         noise = asked.noise("base", (self.latents.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
-        return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text))
+        return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text), first_frame=first_frame)
 
     def _interpolate(self, keys: Tensor, asked: _Asked) -> Tensor:
         scale = self._phase("interpolation").scale
@@ -165,7 +186,15 @@ class Cascade(DiffusionPipeline):
 
         return self.latents.decode(self._denoise("vsr", noise, asked, chunked, plain))
 
-    def _denoise(self, stage: str, noise: Tensor, asked: _Asked, answer: Callable[[Tensor, Tensor, Tensor], Tensor], plain: Tensor | None = None) -> Tensor:
+    def _denoise(
+        self,
+        stage: str,
+        noise: Tensor,
+        asked: _Asked,
+        answer: Callable[[Tensor, Tensor, Tensor], Tensor],
+        plain: Tensor | None = None,
+        first_frame: Tensor | None = None,
+    ) -> Tensor:
         """Sample a stage under guidance."""
         phase, scale, steps = self._phase(stage), asked.guidance_of(stage), asked.steps_of(stage)
         null = TASKS[phase.task].null_caption if asked.negative_prompt is None else asked.negative_prompt
@@ -177,10 +206,9 @@ class Cascade(DiffusionPipeline):
             conditional, unconditional = answer(noised.expand(2, -1, -1, -1, -1), time, text).chunk(2)
             return guided(conditional, unconditional, scale, asked.guidance_rescale)
 
-        chosen: Network = network
         sampler = asked.sampler or ("euler" if phase.prediction == "flow" else "ddim")
         chance = generator(asked.seed, "sampler", stage)
-        return denoise(chosen, noise, phase, sampler, steps, chance, plain, lambda done: asked.listener(f"sample {stage}", done, steps))
+        return denoise(network, noise, phase, sampler, steps, chance, plain, first_frame, lambda done: asked.listener(f"sample {stage}", done, steps))
 
     def _phase(self, stage: str) -> Phase:
         return next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])
@@ -217,28 +245,4 @@ def open_cascade(folder: Path | str) -> Cascade:
     return Cascade.from_pretrained(cascade_folder(folder), local_files_only=True)
 
 
-def to_frames(clip: Tensor) -> np.ndarray:
-    """(1, 3, F, H, W) in [-1, 1] to uint8 (F, H, W, 3)."""
-    return ((clip[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 3, 0).cpu().numpy()
-
-
-def to_clip(frames: np.ndarray) -> Tensor:
-    """uint8 (F, H, W, 3) to (1, 3, F, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-
-
-def write_mp4(frames: np.ndarray, path: Path | str, fps: float) -> None:
-    """Write frames uint8 (F, H, W, 3) as H.264, whole or not at all."""
-    import av
-
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    height, width = (size - size % 2 for size in frames.shape[1:3])
-    with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=round(fps))
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        stream.options = {"crf": "16", "threads": "1"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")))
-        container.mux(stream.encode())
-    partial.replace(path)
+__all__ = ["STAGES", "Cascade", "cascade_folder", "open_cascade", "write_mp4"]

@@ -1,5 +1,6 @@
 """Batches of clips from shards, as a pure function of seed, phase and step: deterministic, resumable at any step, dividable among workers."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,9 @@ from train.frames import FrameCache, UnreadableClip, Window, cut_window, decode_
 from train.shards import Entry, Shards
 
 CACHE_BYTES = 2**29
+LOG = logging.getLogger(__name__)
+# Frames uint8 (F, 3, H, W), the caption, and the part of the picture that is shown: left, top, right, bottom as shares.
+Shown = tuple[Tensor, str, tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class ClipReader:
             raise DocumentError(f"{phase.task}: no clip in {shards.url} has {phase.frames} frames (the longest has {longest}); lower `frames`")
         self._cache = FrameCache(cache_bytes)
 
-    def clip(self, entry: Entry, chance: torch.Generator | None) -> tuple[Tensor, str, tuple[float, float, float, float]]:
-        """Frames uint8 (F, 3, H, W), the caption, and what part is shown; without chance the middle of the clip."""
+    def clip(self, entry: Entry, chance: torch.Generator | None) -> Shown:
+        """A window of a clip; without chance its middle."""
         pictures, caption = self._pictures(entry)
         phase = self.phase
         if len(pictures) < phase.frames:
@@ -123,12 +127,22 @@ class TrainingBatches(Dataset[Batch]):
 
     def _draw(self, position: int, chance: torch.Generator) -> "Drawn":
         phase, reader = self.reader.phase, self.reader
-        entry = reader.clips[self._at("clips", position, len(reader.clips))]
-        frames, caption, shown = reader.clip(entry, chance)
+        entry, (frames, caption, shown) = self._readable(position, chance)
         chosen = [reader.stills[self._at("stills", position * phase.images + number, len(reader.stills))] for number in range(phase.images)]
         stills = [reader.still(still, chance) for still in chosen]
         images = torch.stack([picture for picture, _ in stills]) if stills else frames[:0]
         return Drawn(entry.key, frames, caption, shown, images, tuple(text for _, text in stills))
+
+    def _readable(self, position: int, chance: torch.Generator) -> tuple[Entry, Shown]:
+        """The clip at a position; where it does not decode the next that does, always the same one, and a warning."""
+        count = len(self.reader.clips)
+        for further in range(count):
+            entry = self.reader.clips[self._at("clips", position + further, count)]
+            try:
+                return entry, self.reader.clip(entry, chance)
+            except UnreadableClip as error:
+                LOG.warning("%s; the next clip takes its place", error)
+        raise DocumentError(f"{self.reader.shards.url}: none of its {count} clips decodes; pack them again")
 
     def _at(self, kind: str, position: int, count: int) -> int:
         """Which of `count` comes at a position of the endless sequence of epochs."""

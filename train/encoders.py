@@ -104,6 +104,12 @@ class TextFeatures:
         return torch.cat([states.mean(0, keepdim=True), states, padding])
 
 
+def device_of(run: TrainingRun) -> torch.device:
+    """Where a run computes: on a GPU if it says so, or if it leaves that open and there is one."""
+    available = run.device == "cuda" or (run.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if available else "cpu")
+
+
 @lru_cache(maxsize=2)
 def open_text(name: str, models: str | None, device: str) -> TextFeatures:
     """The text encoder a run asks for; loaded once in a process, since it never changes."""

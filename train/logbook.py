@@ -2,8 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+from schemas.document import DocumentError
+from schemas.run import TrainingRun
 
 
 class Logbook:
@@ -11,14 +15,16 @@ class Logbook:
 
     Args:
         folder: of the run.
+        run: whose numbers they are.
         task: the phase's.
         step: from which the phase goes on; lines of later steps, from before a crash, are taken out.
     """
 
-    def __init__(self, folder: Path, task: str, step: int) -> None:
+    def __init__(self, folder: Path, run: TrainingRun, task: str, step: int) -> None:
         self.path, self.task = folder / "metrics.jsonl", task
         self._keep_before(step)
         self._board = SummaryWriter(str(folder / "tensorboard" / task), purge_step=step)
+        self._wandb = _wandb_run(folder, run, task) if run.wandb else None
 
     def _keep_before(self, step: int) -> None:
         if not self.path.exists():
@@ -35,6 +41,19 @@ class Logbook:
             stream.write(json.dumps({"task": self.task, "step": step, **numbers}) + "\n")
         for name, number in numbers.items():
             self._board.add_scalar(f"{self.task}/{name}", number, step)
+        if self._wandb is not None:
+            self._wandb.log(numbers, step=step)
 
     def close(self) -> None:
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _wandb_run(folder: Path, run: TrainingRun, task: str) -> Any:
+    """A run of Weights & Biases that goes on when this one is resumed."""
+    try:
+        import wandb
+    except ImportError:
+        raise DocumentError("wandb = true needs the package wandb; pip install wandb, or leave it out") from None
+    return wandb.init(project="clipmill", name=f"{run.name}-{task}", id=f"{run.name}-{run.seed}-{task}", resume="allow", dir=folder, config=run.model_dump())

@@ -14,9 +14,11 @@ from schemas.run import TrainingRun
 from train import checkpoint
 from train.autoencoder import PatchAutoencoder
 from train.data import Batch, ClipReader, training_batches
-from train.draws import training_draws
-from train.encoders import LatentSpace, open_latent_space, open_text
+from train.draws import generator, training_draws
+from train.encoders import LatentSpace, device_of, open_latent_space, open_text
+from train.grids import write_grid
 from train.logbook import Logbook
+from train.lora import add_lora, merge_lora
 from train.metrics import mean_held_out_loss
 from train.optimization import WeightAverage, choose_trainable, learning_rate, make_optimizer
 from train.shards import Shards
@@ -87,7 +89,7 @@ def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, worl
         checkpoint.begin(folder, run, shards)
     world.wait()
     with threads(run.threads):
-        device = torch.device("cuda" if run.device == "auto" and torch.cuda.is_available() else "cpu" if run.device == "auto" else run.device)
+        device = device_of(run)
         encoders = Encoders(open_latent_space(run).to(device), open_text(run.text, run.models, str(device)))
         for phase in run.phases:
             task = TASKS[phase.task](phase, encoders)
@@ -118,7 +120,7 @@ class PhaseTraining:
 
     def finish(self, part: Path, listener: Listener) -> None:
         """Train the steps that are left and write the part of the cascade."""
-        logbook = Logbook(self.folder, self.phase.task, self.step) if self.world.rank == 0 else None
+        logbook = Logbook(self.folder, self.run, self.phase.task, self.step) if self.world.rank == 0 else None
         places = self.world.places(self.phase.batch)
         began = time.perf_counter()
         for batch in training_batches(self.reader, self.run.seed, places, self.step, self.run.loader_workers):
@@ -161,7 +163,10 @@ class PhaseTraining:
     def averaged(self) -> Any:
         """The network with its average weights, as it is validated, sampled and kept."""
         network: Any = self.task.network(self.run)
+        if self.phase.lora_rank:
+            add_lora(network, self.phase.lora_rank, generator(self.run.seed, "lora"))
         network.load_state_dict(self.average.weights)
+        merge_lora(network)
         return network.to(self.device).eval()
 
     def _network(self) -> Any:
@@ -172,6 +177,8 @@ class PhaseTraining:
             initialise(network, spec, self.run.seed)
             if self.phase.gradient_checkpointing:
                 network.enable_gradient_checkpointing()
+            if self.phase.lora_rank:
+                add_lora(network, self.phase.lora_rank, generator(self.run.seed, "lora"))
         return network
 
     def _record(self, logbook: Logbook, numbers: dict[str, Any], seconds: float) -> None:
@@ -181,8 +188,9 @@ class PhaseTraining:
             logbook.write(self.step - 1, {name: float(number) for name, number in numbers.items()} | {"seconds": round(seconds, 4)})
         due = self.phase.validate_every and self.step % self.phase.validate_every == 0
         if self.held_out is not None and (last or due):
-            validated = mean_held_out_loss(self.averaged(), self.task, self.held_out, self.run.seed)
-            logbook.write(self.step - 1, {"held_out_loss": validated})
+            network = self.averaged()
+            logbook.write(self.step - 1, {"held_out_loss": mean_held_out_loss(network, self.task, self.held_out, self.run.seed)})
+            write_grid(self.folder / "grids" / f"{self.phase.task}-{self.step:07d}.png", self.run, self.task, network, self.held_out)
         if not last and self.step % self.phase.checkpoint_every == 0:
             self._save()
 

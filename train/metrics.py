@@ -11,7 +11,7 @@ from schemas.table import column
 from train.checkpoint import load_component, read_run
 from train.data import Batch, ClipReader, held_out_batches
 from train.draws import generator, held_out_draws
-from train.encoders import LatentSpace, open_latent_space, open_text
+from train.encoders import LatentSpace, device_of, open_latent_space, open_text
 from train.shards import Shards
 from train.tasks import TASKS, Encoders, Task
 
@@ -75,9 +75,10 @@ def open_task(checkpoint: Path, shards: str, task: str) -> tuple[Task, nn.Module
     phase = next((phase for phase in run.phases if phase.task == task), None)
     if phase is None:
         raise ValueError(f"{checkpoint}: its run has no phase `{task}`; it has {', '.join(phase.task for phase in run.phases)}")
+    device = device_of(run)
     latents = LatentSpace(load_component(cascade, "autoencoder")) if (cascade / "autoencoder").exists() else open_latent_space(run)
-    asked = TASKS[task](phase, Encoders(latents, open_text(run.text, run.models, "cpu")))
-    return asked, load_component(cascade, asked.component), ClipReader(Shards(shards), phase)
+    asked = TASKS[task](phase, Encoders(latents.to(device), open_text(run.text, run.models, str(device))))
+    return asked, load_component(cascade, asked.component).to(device), ClipReader(Shards(shards), phase)
 
 
 def mean_held_out_loss(network: nn.Module, task: Task, reader: ClipReader, seed: int) -> float:
@@ -111,7 +112,8 @@ def _rows(
     network: nn.Module, task: Task, batch: Batch, wrong: dict[str, str], seed: int, level: int, region: tuple[float, float, float, float] | None
 ) -> list[dict[str, object]]:
     """One row for each clip of a batch at one level."""
-    errors = task.errors(network, batch, held_out_draws(seed, batch.keys, level)).double()
+    batch = batch.to(next(network.parameters()).device)
+    errors = task.errors(network, batch, held_out_draws(seed, batch.keys, level)).double().cpu()
     losses = errors.mean(dim=(1, 2, 3)).tolist()
     misled: list[float | None] = [None] * len(losses)
     if wrong and task.stage is not None:

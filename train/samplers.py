@@ -46,6 +46,7 @@ def denoise(
     steps: int,
     chance: torch.Generator,
     plain: Tensor | None = None,
+    first_frame: Tensor | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
     """Latents (B, C, F, h, w) from noise of that shape.
@@ -55,6 +56,7 @@ def denoise(
         steps: how many times the network is asked, at least.
         chance: for samplers that add noise.
         plain: the plain answer that a `residual` objective starts from.
+        first_frame: (B, C, 1, h, w) clean latents that the clip must begin with.
         progress: hears the steps done.
     """
     objective, scheduler = Objective.of(phase), make_sampler(sampler, phase)
@@ -63,6 +65,8 @@ def denoise(
     latents = noise * (1.0 if flow else scheduler.init_noise_sigma)
     for done, time in enumerate(scheduler.timesteps, start=1):
         noised = latents if flow else scheduler.scale_model_input(latents, time)
+        if first_frame is not None:
+            noised = torch.cat([first_frame, noised[:, :, 1:]], dim=2)
         at = (time - 1 if flow else time).round().long().clamp(0, TIMESTEPS - 1).view(1).to(noise.device)
         answer = network(noised, at)
         if not flow:
@@ -72,7 +76,7 @@ def denoise(
         stochastic = {"generator": chance} if sampler in ("ddpm", "dpm") and not flow else {}
         latents = scheduler.step(answer, time, latents, **stochastic).prev_sample
         progress(done)
-    return latents
+    return latents if first_frame is None else torch.cat([first_frame, latents[:, :, 1:]], dim=2)
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float, rescale: float) -> Tensor:

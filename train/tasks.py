@@ -107,8 +107,23 @@ class TextToVideo(Task):
         if images:
             of_images = [self._text([captions[number] for captions in batch.image_captions], draws) for number in range(images)]
             text = torch.stack([text, *of_images], dim=1)
-        answer = network(self.objective.noised(latents, noise, timesteps), timesteps, text, num_images=images)
-        return self._denoising_errors(answer, latents, noise, draws)
+        noised = self.objective.noised(latents, noise, timesteps)
+        given = self._given(draws, latents)
+        noised[:, :, :1] = torch.where(given, latents[:, :, :1], noised[:, :, :1])
+        answer = network(noised, timesteps, text, num_images=images)
+        errors = self._denoising_errors(answer, latents, noise, draws)
+        # A frame that is given is not asked for; the others weigh as much as all do elsewhere.
+        frames = batch.frames.shape[1]
+        asked = torch.ones_like(errors)
+        asked[:, :frames] = torch.where(given[:, 0], frames / max(1, frames - 1), 1.0)
+        asked[:, :1] = torch.where(given[:, 0], 0.0, 1.0)
+        return errors * asked
+
+    def _given(self, draws: Draws, latents: Tensor) -> Tensor:
+        """(B, 1, 1, 1, 1) whether the first frame is given clean, as when a video is continued (LaVie, section 3.5)."""
+        if not draws.training or self.phase.first_frame == 0:
+            return torch.zeros(len(latents), 1, 1, 1, 1, dtype=torch.bool, device=latents.device)
+        return (draws.uniform() < self.phase.first_frame).view(-1, 1, 1, 1, 1).to(latents.device)
 
 
 class Interpolate(Task):

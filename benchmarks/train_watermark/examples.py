@@ -26,6 +26,7 @@ class Example:
         mark, caption: where a mark that stays and a caption lie, share of each cell 0-255, uint8 (R, C).
         moving: the same of a moving mark in each picture, uint8 (4, R/2, C/2).
         kind: of the mark, `none` without one; static: whether the camera stands still; captioned; box: of a mark that stays, 0-1.
+        strength: how much the mark changes the pixels it covers, grey levels; area: the share of the frame it covers.
     """
 
     planes: np.ndarray
@@ -38,6 +39,8 @@ class Example:
     static: bool
     captioned: bool
     box: tuple[float, float, float, float] | None
+    strength: float
+    area: float
 
 
 def example(seed: int, stock: Materials, kind: str | None = None) -> Example:
@@ -53,12 +56,13 @@ def example(seed: int, stock: Materials, kind: str | None = None) -> Example:
     kind = drawn if kind is None else kind
     mark = None if kind == "none" else draw_mark(rng, stock, size, count, kind)
     under = frames if captions is None else laid(frames, captions)
-    over = under
+    over, strength, area = under, 0.0, 0.0
     if mark is not None:
         mark = Overlay(np.minimum(mark.alpha * max(1.0, VISIBLE / max(visibility(under, mark), 0.5)), 1), mark.grey)
-        over = laid(under, mark)
+        over, strength = laid(under, mark), visibility(under, mark)
+        area = float((mark.alpha[0] > 0.3 * mark.alpha.max()).mean())
     luma = _encoded(rng, np.clip(np.rint(over), 0, 255).astype(np.uint8))
-    return _reduced(rng, luma, mark, captions, kind, scene.static)
+    return _reduced(rng, luma, mark, captions, (kind, scene.static, strength, area))
 
 
 def laid(frames: np.ndarray, overlay: Overlay) -> np.ndarray:
@@ -113,9 +117,9 @@ def x264(luma: np.ndarray, crf: int) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
 
 
-def _reduced(rng, luma, mark, captions, kind, static):
+def _reduced(rng, luma, mark, captions, facts):
     """What the corpus keeps: nine maps, and four JPEG proxies, with the truth on the same grids."""
-    count, height, width = luma.shape
+    (kind, static, strength, area), (count, height, width) = facts, luma.shape
     long_side = int(rng.choice([384, 384, 320, 256, 512]))
     quality = int(rng.integers(75, 96))
     shown = sorted(int(at) for at in rng.permutation(count)[:PICTURES]) if rng.random() < 0.2 else [round(at) for at in np.linspace(0.1, 0.9, 4) * (count - 1)]
@@ -128,9 +132,8 @@ def _reduced(rng, luma, mark, captions, kind, static):
     moving = np.zeros((PICTURES, rows // 2, columns // 2), np.uint8)
     if kind == "moving":
         moving = np.stack([_cells(mark.alpha[at] / mark.alpha.max(), rows // 2, columns // 2, 2 * CELL) for at in [*shown, *shown[-1:] * 3][:PICTURES]])
-    return Example(
-        canvas.planes, canvas.pictures, canvas.valid, marked, captioned, moving, kind, static, captions is not None, _box(mark, width, height, still)
-    )
+    box = _box(mark, width, height) if still else None
+    return Example(canvas.planes, canvas.pictures, canvas.valid, marked, captioned, moving, kind, static, captions is not None, box, strength, area)
 
 
 def _jpeg(luma, long_side, quality):
@@ -147,8 +150,6 @@ def _cells(cover, rows, columns, cell):
     return np.rint(255 * np.clip(full.reshape(rows, cell, columns, cell).mean((1, 3)), 0, 1)).astype(np.uint8)
 
 
-def _box(mark, width, height, still):
-    if not still:
-        return None
+def _box(mark, width, height):
     ys, xs = np.nonzero(mark.alpha[0] > 0.25 * mark.alpha.max())
     return (float(xs.min() / width), float(ys.min() / height), float((xs.max() + 1) / width), float((ys.max() + 1) / height))

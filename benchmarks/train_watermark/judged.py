@@ -10,7 +10,7 @@ from curate.scorers.watermark_judge import Judge
 
 
 def judged(judge: Judge, folder: Path) -> list[dict[str, Any]]:
-    """For every example of a folder: probability, still, moving, box_overlap (of marks that stay), marked, kind, static, captioned."""
+    """For every example of a folder: probability, still, moving, box_overlap (of marks that stay), marked, kind, static, strength, area, captioned."""
     rows = []
     for path in sorted(folder.glob("*-?????.npz")):
         stored = dict(np.load(path))
@@ -26,6 +26,8 @@ def judged(judge: Judge, folder: Path) -> list[dict[str, Any]]:
                     "marked": int(stored["kind"][index] != "none"),
                     "kind": str(stored["kind"][index]),
                     "static": bool(stored["static"][index]),
+                    "strength": float(stored["strength"][index]),
+                    "area": float(stored["area"][index]),
                     "captioned": bool(stored["captioned"][index]),
                 }
             )

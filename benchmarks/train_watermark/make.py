@@ -20,6 +20,8 @@ def make_chunk(path: Path, seeds: range, stock, kinds: list[str | None]) -> None
     arrays["kind"] = np.array([each.kind for each in made])
     arrays["static"] = np.array([each.static for each in made])
     arrays["captioned"] = np.array([each.captioned for each in made])
+    arrays["strength"] = np.array([each.strength for each in made], np.float32)
+    arrays["area"] = np.array([each.area for each in made], np.float32)
     arrays["box"] = np.array([each.box or (0, 0, 0, 0) for each in made], np.float32)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **arrays)

@@ -25,12 +25,12 @@ AVERAGED = 0.998
 
 
 def batches(folder: Path, first_pool: int, pool: int, seed: int, skip: int) -> Iterator[dict[str, Tensor]]:
-    """Endless batches of one orientation. A visit draws a chunk among those of the pool, which grows by one a visit until it is whole,
+    """Endless batches of one orientation. A visit draws a chunk among those of the pool, which grows by one every fourth visit until it is whole,
     so that training may start while data is still being made and yet see the same examples in the same order."""
     visit = at = 0
     while True:
         rng = np.random.default_rng([seed, visit])
-        chunk = int(rng.integers(min(pool, first_pool + visit)))
+        chunk = int(rng.integers(min(pool, first_pool + visit // 4)))
         path = folder / f"train-{chunk:05d}.npz"
         while not path.exists():
             time.sleep(5)
@@ -92,11 +92,13 @@ def head_loss(logits: Tensor, shares: Tensor, valid: Tensor) -> Tensor:
     return (4 * focal + overlap * present + strongest).mean()
 
 
-def train(data: Path, out: Path, steps: int, pool: int, first_pool: int, rate: float, seed: int) -> None:
-    """Trains from the last checkpoint in `out`, or from fresh weights; the averaged weights end in `out/averaged.pt`."""
+def train(data: Path, out: Path, steps: int, pool: int, first_pool: int, rate: float, seed: int, start: Path | None = None) -> None:
+    """Trains from the last checkpoint in `out`, else from `start`, else from fresh weights; the averaged weights end in `out/averaged.pt`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network = WatermarkNetwork().to(memory_format=torch.channels_last).train()
+    if start:
+        network.load_state_dict(torch.load(start, weights_only=True))
     averaged = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=0.1, div_factor=10, final_div_factor=200)
@@ -148,9 +150,10 @@ def main() -> None:
     parser.add_argument("--first-pool", type=int, default=8, help="chunks to draw from at first")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="averaged.pt of an earlier round")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    train(given.data, given.out, given.steps, given.pool, given.first_pool, given.rate, given.seed)
+    train(given.data, given.out, given.steps, given.pool, given.first_pool, given.rate, given.seed, given.start)
 
 
 if __name__ == "__main__":

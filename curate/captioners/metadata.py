@@ -3,7 +3,6 @@
 import re
 
 from curate.captioners.base import Caption, Captioner, cleaned
-from curate.captioners.check import problem_of
 from curate.scorers.base import ClipBatch
 
 MOST_WORDS = 60
@@ -20,7 +19,7 @@ class Metadata(Captioner):
     needs = frozenset({"title", "description", "tags"})
 
     def write(self, batch: ClipBatch) -> list[list[Caption]]:
-        return [[Caption(text, problem=problem_of(text))] if (text := told(row)) else [] for row in batch.rows]
+        return [[Caption(text)] if (text := told(row)) else [] for row in batch.rows]
 
 
 def told(row: dict[str, object]) -> str:

@@ -1,54 +1,97 @@
-"""Borders: black or plain bars, and blurred pillars, around the picture, with the rectangle of the picture inside."""
+"""Borders: black bars, or blurred ones, around the picture, with the rectangle of the picture inside.
+
+A bar is more than darkness: over the whole clip nothing in it lights up, it ends in a straight line beyond which nearly everything
+does at some time, and there is one like it on the opposite side. Dark or plain footage has no such line.
+"""
 
 from typing import Any, ClassVar
 
 import numpy as np
 
-from curate.observers.base import Frames, Observer, Series, Span
+from curate.observers.base import Frames, Observer, Span
 
-PLAIN_SPREAD, PLAIN_CHANGE, CONTRAST = 10.0, 6.0, 14.0
-LEAST_SHARE, MOST_SHARE = 0.015, 0.45
 STEP = 4
 """Of so many frames one is looked at."""
+MOST_SAMPLES, LOOKED_AT = 256, 24
+"""Samples held, older ones thinned; and how many of a clip are looked at."""
+LEAST_SHARE, MOST_SHARE = 0.01, 0.47
+"""A bar is at least and at most so much of the picture's side."""
+BLACK_LEVEL, LIT_LEVELS = 40, 14
+"""Luma of a bar, and by how much a pixel must differ from it at some time to be lit."""
+UNLIT, LIT = 0.02, 0.5
+"""Shares of lit pixels in a line of a bar, and in the picture's lines next to it."""
+BLURRED, EDGE = 2.5, 2.0
+"""How much sharper than a blurred bar the picture is, and how much stronger its edge is than what is near."""
 FULL = [0.0, 0.0, 1.0, 1.0]
 
 
 class Borders(Observer):
-    """Looks at the profile of every row and column over a clip: bars are plain, stay as they are, and end in a straight edge."""
+    """Keeps small luma samples of the clip at hand."""
 
     columns: ClassVar = ("border", "content_box")
     size: ClassVar = (256, 0)
 
     def __init__(self) -> None:
-        self._profiles = Series("rows", "columns", "row_spread", "column_spread")
+        self._samples: list[tuple[int, np.ndarray]] = []
 
     def observe(self, frames: Frames) -> None:
-        seen = frames.numbers % STEP == 0
-        if not seen.any():
-            return
-        luma = frames.luma[seen].astype(np.float32)
-        values = {"rows": luma.mean(2), "columns": luma.mean(1), "row_spread": luma.std(2), "column_spread": luma.std(1)}
-        self._profiles.add(frames.numbers[seen], values)
+        self._samples += [(int(number), picture) for number, picture in zip(frames.numbers, frames.luma) if number % STEP == 0]
+        if len(self._samples) > MOST_SAMPLES:
+            half = MOST_SAMPLES // 2
+            self._samples = self._samples[:half:2] + self._samples[half:]
 
     def close(self, span: Span) -> dict[str, Any]:
-        taken = self._profiles.take(span)
-        if len(taken["rows"]) == 0:
+        inside = [picture for number, picture in self._samples if span.start_frame <= number < span.end_frame]
+        self._samples = [sample for sample in self._samples if sample[0] >= span.end_frame]
+        if not inside:
             return {"border": "none", "content_box": FULL}
-        top, bottom = _bars(taken["rows"], taken["row_spread"])
-        left, right = _bars(taken["columns"], taken["column_spread"])
-        kinds = {(False, False): "none", (True, False): "letterbox", (False, True): "pillarbox", (True, True): "windowbox"}
-        kind = kinds[top > 0 or bottom > 0, left > 0 or right > 0]
-        return {"border": kind, "content_box": [round(value, 4) for value in (left, top, 1 - right, 1 - bottom)]}
+        luma = np.stack(inside[:: -(-len(inside) // LOOKED_AT)])
+        upright, sideways = luma, luma.transpose(0, 2, 1)
+        rows, columns = black_bars(upright), black_bars(sideways)
+        if rows or columns:
+            kind = "windowbox" if rows and columns else "letterbox" if rows else "pillarbox"
+        else:
+            rows, columns = blurred_bars(upright), blurred_bars(sideways)
+            kind = "blurred" if rows or columns else "none"
+        (top, bottom), (left, right) = rows or (0, 0), columns or (0, 0)
+        height, width = luma.shape[1:]
+        box = [left / width, top / height, 1 - right / width, 1 - bottom / height]
+        return {"border": kind, "content_box": [round(edge, 4) for edge in box]}
 
 
-def _bars(levels: np.ndarray, spreads: np.ndarray) -> tuple[float, float]:
-    """Shares of the plain lines at the beginning and the end; (T, N) mean and deviation of each line in each sample."""
-    plain = (spreads.max(0) < PLAIN_SPREAD) & (np.ptp(levels, axis=0) < PLAIN_CHANGE)
-    count = levels.shape[1]
-    found = []
-    for order in (slice(None), slice(None, None, -1)):
-        ordered = plain[order]
-        length = int(np.argmin(ordered)) if not ordered.all() else 0
-        share = length / count
-        found.append(share if LEAST_SHARE <= share <= MOST_SHARE and levels[:, order][:, : max(length, 1)].max() < 32 else 0.0)
-    return found[0], found[1]
+def black_bars(luma: np.ndarray) -> tuple[int, int] | None:
+    """Lines of the bars at the top and at the bottom of (T, H, W); None without a pair."""
+    brightest = luma.max(0).astype(np.int16)
+    lengths = [_black_bar(brightest), _black_bar(brightest[::-1])]
+    return (lengths[0], lengths[1]) if min(lengths) > 0 and min(lengths) >= 0.5 * max(lengths) else None
+
+
+def _black_bar(brightest: np.ndarray) -> int:
+    level = float(np.median(brightest[0]))
+    lit = (brightest > level + LIT_LEVELS).mean(1)
+    length = int(np.argmax(lit > UNLIT)) if (lit > UNLIT).any() else 0
+    inside = lit[length + 1 : length + 4]
+    fits = LEAST_SHARE * len(lit) <= length <= MOST_SHARE * len(lit)
+    return length if fits and level <= BLACK_LEVEL and len(inside) and inside.max() >= LIT else 0
+
+
+def blurred_bars(luma: np.ndarray) -> tuple[int, int] | None:
+    """Lines of a symmetric pair of bars at the top and bottom that are far less sharp than the picture and end in straight edges."""
+    height = luma.shape[1]
+    pictures = luma.astype(np.float32)
+    detail = np.abs(np.diff(pictures, n=2, axis=2)).mean((0, 2))
+    edge = np.concatenate([[0], np.abs(np.diff(pictures, axis=1)).mean((0, 2))])
+    best, found = 0.0, None
+    for length in range(max(3, int(0.03 * height)), int(MOST_SHARE * height)):
+        outer = np.concatenate([detail[: length - 1], detail[height - length + 1 :]]).mean()
+        sharper = float(np.median(detail[length + 1 : height - length - 1]) / (outer + 0.1)) if height - 2 * length > 4 else 0.0
+        edges = min(_stands_out(edge, length), _stands_out(edge, height - length))
+        if sharper >= BLURRED and edges >= EDGE and sharper * edges > best:
+            best, found = sharper * edges, (length, length)
+    return found
+
+
+def _stands_out(edge: np.ndarray, at: int) -> float:
+    """How much stronger the edge at a line (or the next one) is than those near it."""
+    near = np.concatenate([edge[max(at - 8, 1) : max(at - 2, 1)], edge[at + 3 : at + 9]])
+    return float(edge[at : at + 2].max() / (np.median(near) + 0.5)) if len(near) else 0.0

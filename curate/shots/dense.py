@@ -4,7 +4,7 @@ import numpy as np
 
 from curate.frames import Frames
 from curate.shots.base import Boundary, ShotDetector
-from curate.shots.transnet import KEPT, WINDOW, TransNet
+from curate.shots.transnet import HEIGHT, KEPT, WIDTH, WINDOW, TransNet
 
 MARGIN = (WINDOW - KEPT) // 2
 THRESHOLD = 0.5
@@ -15,10 +15,11 @@ class Dense(ShotDetector):
 
     def __init__(self, network: TransNet) -> None:
         self._network = network
-        self._pictures = np.empty((0, 27, 48, 3), np.uint8)
-        self._above: list[int] = []
-        self._end = 0
+        self._pictures = np.empty((0, HEIGHT, WIDTH, 3), np.uint8)
+        self._run: list[int] = []
+        self._end = self._seen = 0
         self.sent_frames = 0
+        """Frames that the network was shown, those shown twice counted twice."""
 
     def observe(self, frames: Frames) -> list[Boundary]:
         if self._end == 0:
@@ -28,23 +29,33 @@ class Dense(ShotDetector):
         found: list[Boundary] = []
         while len(self._pictures) >= WINDOW:
             found += self._window(KEPT)
+        self.frontier = self._run[0] if self._run else self._seen
         return found
 
     def finish(self) -> list[Boundary]:
-        left = self._end - self.frontier
-        if left <= 0:
-            return []
-        missing = WINDOW - len(self._pictures)
-        self._pictures = np.concatenate([self._pictures, self._pictures[-1:].repeat(max(missing, 0), 0)])
-        return self._window(left, last=True)
+        found: list[Boundary] = []
+        while self._seen < self._end:
+            missing = max(WINDOW - len(self._pictures), 0)
+            self._pictures = np.concatenate([self._pictures, self._pictures[-1:].repeat(missing, 0)])
+            found += self._window(min(KEPT, self._end - self._seen))
+        self.frontier = self._end
+        return found + self._told()
 
-    def _window(self, counted: int, last: bool = False) -> list[Boundary]:
+    def _window(self, counted: int) -> list[Boundary]:
+        """Look at the next window, of which so many frames count."""
         probability = self._network.window(self._pictures[:WINDOW])[MARGIN : MARGIN + counted, 0]
         self.sent_frames += WINDOW
-        self._above += (self.frontier + np.flatnonzero(probability > THRESHOLD)).tolist()
-        self.frontier += counted
+        found: list[Boundary] = []
+        for number, above in enumerate(probability > THRESHOLD, start=self._seen):
+            if above:
+                self._run.append(number)
+            else:
+                found += self._told()
+        self._seen += counted
         self._pictures = self._pictures[counted:]
-        runs = np.split(np.array(self._above, np.int64), np.flatnonzero(np.diff(self._above) > 1) + 1) if self._above else []
-        done = [run for run in runs if last or run[-1] < self.frontier - 1]
-        self._above = [number for number in self._above if not done or number > done[-1][-1]]
-        return [Boundary(int(run[0]) + 1, int(run[-1]) + 1) for run in done]
+        return found
+
+    def _told(self) -> list[Boundary]:
+        """The boundary of the run that has ended, if there is one: the network marks the last frame of the old shot."""
+        run, self._run = self._run, []
+        return [Boundary(run[0] + 1, run[-1] + 1)] if run else []

@@ -1,4 +1,4 @@
-"""What every captioner promises: captions per clip in order, plain text, a problem on what is unfit, nothing raised for one odd clip."""
+"""What every captioner promises: captions per clip in order, plain text, nothing raised for one odd clip."""
 
 import pickle
 import re
@@ -8,7 +8,6 @@ import pytest
 
 from curate.captioners import DEFAULT
 from curate.captioners.base import ClipBatch, cleaned
-from curate.captioners.check import problem_of
 from curate.scorers.base import Picture
 from schemas.clip import CLIPS
 from schemas.source import SOURCES
@@ -38,4 +37,3 @@ class TestEveryCaptioner:
         assert len(written) == 3
         for caption in (each for clip in written for each in clip):
             assert caption.text == cleaned(caption.text) and "<" not in caption.text
-            assert caption.problem == problem_of(caption.text)

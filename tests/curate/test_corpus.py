@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate.commits import StoreError
 from curate.corpus import Corpus, CorpusError, open_corpus
 from curate.relations import RELATIONS
-from curate.store import StoreError
 from schemas.clip import CLIPS, LEDGER, clip_id
 from schemas.source import SOURCES
 from schemas.table import table_of
@@ -83,6 +83,16 @@ def test_a_key_may_hold_anything_a_path_may_not(corpus: Corpus) -> None:
 def test_a_key_too_long_for_a_file_name_is_refused(corpus: Corpus) -> None:
     with pytest.raises(StoreError, match="200 characters"):
         corpus.append("spans", rows("spans", span()), key="k" * 201)
+
+
+def test_a_key_counts_for_a_relation_whatever_it_was_committed_with(corpus: Corpus) -> None:
+    corpus.commit("a", {"spans": rows("spans", span()), "shots": rows("shots", {"source_id": SOURCE})})
+    corpus.append("spans", rows("spans", span()), key="a")
+    assert corpus.read("spans").num_rows == 1
+    for _ in range(2):
+        corpus.gather()
+        assert corpus.read("spans").num_rows == 1
+        corpus.append("spans", rows("spans", span()), key="a")
 
 
 def test_relations_committed_together_appear_together(corpus: Corpus) -> None:

@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 import subprocess
+import sys
 import tarfile
+from fractions import Fraction
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,7 +17,7 @@ import pytest
 
 from curate.corpus import CorpusError, open_corpus
 from curate.cutting import jobs_of
-from curate.encode import encode
+from curate.encode import encode, encoder
 from curate.engine import run_here, run_on_ray
 from curate.manifest import read_manifest
 from curate.pack import pack
@@ -28,6 +30,7 @@ from schemas.recipe import Recipe
 from schemas.sample import decode as decode_sample
 from schemas.table import table_of
 
+KEY_EVERY = {"sa": 20, "sb": 250, "sc": 1}
 HOSTILE = "| <script>alert(1)</script> ](http://x) \n# heading \x1b[31m ../../etc/passwd '\"; DROP"
 SOURCES = {
     "sa": {"title": "A test pattern", "license": "CC-BY-4.0", "rights_holder": "Someone", "attribution": "Someone, CC BY 4.0", "rights_uses": ["train"]},
@@ -40,7 +43,8 @@ def footage(tmp_path_factory):
     """Two films of 48 frames and an image, made here."""
     folder = tmp_path_factory.mktemp("footage")
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-f", "lavfi", "-i"]
-    subprocess.run([*ffmpeg, "testsrc=size=320x180:rate=24:duration=2", "-pix_fmt", "yuv420p", str(folder / "sa.mp4")], check=True)
+    sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2", "-c:a", "aac"]
+    subprocess.run([*ffmpeg, "testsrc=size=320x180:rate=24:duration=2", *sound, "-pix_fmt", "yuv420p", "-g", "20", str(folder / "sa.mp4")], check=True)
     subprocess.run([*ffmpeg, "mandelbrot=size=180x320:rate=24", "-frames:v", "48", "-pix_fmt", "yuv420p", str(folder / "sb.mp4")], check=True)
     subprocess.run([*ffmpeg, "testsrc2=size=200x100", "-frames:v", "1", str(folder / "sc.png")], check=True)
     return folder
@@ -66,7 +70,7 @@ def make_corpus(folder: Path, footage: Path):
     still |= {"start_frame": 0, "end_frame": 1, "num_frames": 1, "width": 200, "height": 100, "motion": 0.5}
     corpus.append("spans", table_of([*spans, still], RELATIONS["spans"]), "spans")
     read = [
-        {"source_id": name, "duration_s": seconds, "frames": frames, "status": "ok"}
+        {"source_id": name, "duration_s": seconds, "frames": frames, "keyframes": [*range(0, frames, KEY_EVERY[name])], "status": "ok"}
         for name, seconds, frames in (("sa", 2.0, 48), ("sb", 2.0, 48), ("sc", 0.0, 1))
     ]
     corpus.append("readings", table_of(read, RELATIONS["readings"]), "readings")
@@ -227,6 +231,17 @@ def _proxy(path, frame):
     return cv2.imencode(".jpg", chunk.pictures[0][..., ::-1])[1].tobytes()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc fills fresh memory on request")
+def test_the_encoder_gives_the_same_bytes_whatever_memory_held_before(footage, tmp_path):
+    pictures = b"".join(chunk.pictures.tobytes() for chunk in decode(str(footage / "sa.mp4"), None, 5, 9))
+    target = tmp_path / "cut.mp4"
+    made = set()
+    for filling in range(0, 250, 37):
+        subprocess.run(encoder((4, 180, 320, 3), (160, 90), Fraction(24), 20, target), input=pictures, check=True, env={"MALLOC_PERTURB_": str(filling)})
+        made.add(target.read_bytes())
+    assert len(made) == 1
+
+
 def test_spans_out_of_one_pass_are_those_cut_one_by_one(footage):
     spans = [(30, 48), (0, 7), (7, 20), (5, 9)]
     path = str(footage / "sa.mp4")
@@ -244,8 +259,12 @@ def test_a_span_beyond_the_end_says_how_much_of_it_decodes(footage):
 
 
 def test_long_sources_are_cut_in_several_jobs():
-    base = {"uri": "u", "media_type": "video", "fps": 25.0}
-    rows = [{**base, "source_id": name, "clip_id": f"{name}{i}", "start_frame": i * 2500, "end_frame": (i + 1) * 2500} for name in "ab" for i in range(9)]
+    base = {"uri": "u", "media_type": "video", "fps": 25.0, "keyframe": 0, "end_frame": 0}
+    rows = [
+        {**base, "source_id": name, "clip_id": f"{name}{i}", "start_frame": i, "start_s": i * 100.0, "end_s": (i + 1) * 100.0}
+        for name in "ab"
+        for i in range(9)
+    ]
     jobs = jobs_of(pa.Table.from_pylist(rows[::-1])).to_pylist()
     assert [(job["source_id"], len(job["clips"])) for job in jobs] == [("a", 6), ("a", 3), ("b", 6), ("b", 3)]
     assert jobs[1]["clips"][0]["clip_id"] == "a6"
@@ -288,6 +307,31 @@ def test_a_size_and_rate_are_what_the_recipe_asks(corpus):
     report = packed(corpus, recipe(encoding={"height": 90, "fps": 12}, keep={"num_frames": {"min": 2}}))
     told = {sample.key.split("-")[0]: sample.facts["encoded"] for sample in samples_in(report.folder)}
     assert told["sa"] == {"frames": 12, "width": 160, "height": 90, "fps": 12.0, "duration_s": 1.0} and told["sb"]["height"] == 160
+
+
+def test_copying_keeps_the_very_pictures_and_tells_where_the_clip_lies_in_them(corpus, footage, tmp_path):
+    report = packed(corpus, recipe(encoding={"mode": "copy"}))
+    assert not report.failed
+    sample = next(sample for sample in samples_in(report.folder) if sample.key == clip_id("sa", 24, 48))
+    told = sample.facts["encoded"]
+    assert (told["mode"], told["in_frame"], told["out_frame"]) == ("copy", 4, 28)
+    (tmp_path / "copy.mp4").write_bytes(sample.video)
+    pictures = np.concatenate([chunk.pictures for chunk in decode(str(tmp_path / "copy.mp4"))])[told["in_frame"] : told["out_frame"]]
+    original = np.concatenate([chunk.pictures for chunk in decode(str(footage / "sa.mp4"), start_frame=24, end_frame=48)])
+    assert np.array_equal(pictures, original)
+
+
+@pytest.mark.parametrize("mode", ["encode", "copy"])
+def test_sound_is_kept_when_asked_for(corpus, tmp_path, mode):
+    import av
+
+    report = packed(corpus, recipe(encoding={"mode": mode, "audio": "keep"}, keep={"num_frames": {"min": 2}}))
+    kinds = {}
+    for sample in samples_in(report.folder):
+        (tmp_path / "clip.mp4").write_bytes(sample.video)
+        with av.open(str(tmp_path / "clip.mp4")) as container:
+            kinds[sample.key.split("-")[0]] = {stream.type for stream in container.streams}
+    assert kinds == {"sa": {"video", "audio"}, "sb": {"video"}}
 
 
 def test_a_clip_that_cannot_be_cut_fails_alone_and_its_seconds_are_told(corpus, footage, tmp_path):

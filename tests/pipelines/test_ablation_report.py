@@ -85,7 +85,18 @@ def findings(folder: Path, effect: float = -0.02, harm: bool = True, **changes: 
     samples = tuple(Sampled(arm.name, 0, HOSTILE, video) for arm in compared)
     answers, unasked = judge(outcomes, plan.asked, plan.held_out.views, plan.experiment)
     tables = (outcomes, table_of(curves, CURVES), table_of(trials, TRIALS))
-    return Findings(plan, *tables, tuple(answers), tuple(unasked), samples, {"paired-t": 0.951}, {"clipmill": "0.1.0"}, 412.0, "clipmill ablate motion.toml")
+    return Findings(
+        plan,
+        *tables,
+        tuple(answers),
+        tuple(unasked),
+        samples,
+        {"paired-t": 0.951},
+        {"corpus": "c"},
+        {"clipmill": "0.1.0"},
+        412.0,
+        "clipmill ablate motion.toml",
+    )
 
 
 @pytest.fixture(scope="module")

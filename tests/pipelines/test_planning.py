@@ -114,6 +114,13 @@ def test_rights_that_forbid_training_are_refused_naming_the_source(recipes: dict
         make_plan(experiment(recipes), holdings(sources=sources))
 
 
+def test_a_recipe_tuned_for_another_scorer_is_refused(recipes: dict[str, str], tmp_path: Path):
+    (tmp_path / "tuned.toml").write_text('name = "tuned"\n[keep]\nwatermark = { max = 0.5 }\n[scorers]\nwatermark = "network@2"\n')
+    arms = [{"name": "all", "recipe": recipes["all"]}, {"name": "moving", "recipe": str(tmp_path / "tuned.toml")}]
+    with pytest.raises(DocumentError, match="tuned for the scorer `network@2`"):
+        make_plan(experiment(recipes, arms=arms), replace(holdings(), makers={"watermark": "statistics@1"}))
+
+
 def test_an_arm_that_keeps_what_a_recipe_holds_out_is_refused(recipes: dict[str, str]):
     with pytest.raises(DocumentError, match="arm `all`: its recipe `all` keeps clips of 40 clusters that `moving` holds out"):
         make_plan(experiment(recipes, held_out={"recipe": recipes["moving"]}), holdings())

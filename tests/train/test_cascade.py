@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from schemas.document import DocumentError
-from schemas.run import Phase
+from schemas.run import Phase, TrainingRun
 from train.cascade import Cascade, open_cascade, write_mp4
+from train.loop import train
 from train.samplers import SAMPLERS, denoise, guided, in_chunks, overlapping_chunks
 from train.schedules import signal
 
@@ -105,3 +106,14 @@ def test_a_video_is_written_whole_at_its_rate(tmp_path: Path):
         track = container.streams.video[0]
         assert (len(list(container.decode(track))), track.width, track.height, track.average_rate) == (9, 48, 32, 24)
     assert [path.name for path in tmp_path.iterdir()] == ["made.mp4"]
+
+
+def test_a_base_that_knows_first_frames_goes_on_from_the_last_one(shards: Path, tmp_path: Path, cascade: Cascade):
+    phase = Phase(task="text_to_video", steps=2, batch=2, frames=4, height=16, width=16, first_frame=0.5)
+    continued = open_cascade(train(TrainingRun(name="tiny", shards=str(shards), phases=(phase,)), tmp_path))
+    start = continued("a square", steps=2)
+    longer = continued.extend(start, "a square", times=2, steps=2)
+    assert longer.shape == (10, 16, 16, 3)
+    assert np.array_equal(longer[:4], start)
+    with pytest.raises(DocumentError, match="first_frame"):
+        cascade.extend(start, "a square")

@@ -1,6 +1,7 @@
 """The loop resumes bit for bit, keeps whole files only, and refuses another run's folder."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
 from train.checkpoint import load_component
+from train.data import ClipReader, training_batches
 from train.loop import Diverged, train
+from train.shards import Shards
 
 BASE = Phase(task="text_to_video", steps=5, batch=2, frames=4, height=16, width=16, checkpoint_every=2)
 
@@ -110,3 +113,26 @@ def test_a_loss_that_is_no_number_stops_the_run_with_advice(shards: Path, tmp_pa
     wild = BASE.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0, "clip_norm": None})
     with pytest.raises(Diverged, match="lower learning_rate"):
         train(run_of(shards, wild), tmp_path / "model")
+
+
+def test_grids_of_samples_are_drawn_at_validations(trained: Path):
+    import cv2
+
+    grids = {path.name: cv2.imread(str(path)) for path in (trained.parent / "grids").iterdir()}
+    assert set(grids) == {"autoencode-0000003.png", "interpolate-0000003.png", "text_to_video-0000004.png", "upscale-0000003.png"}
+    assert grids["text_to_video-0000004.png"].shape == (3 * 2 * 16, 8 * 16, 3)
+    assert grids["upscale-0000003.png"].shape == (3 * 3 * 32, 8 * 32, 3)
+
+
+def test_a_clip_that_does_not_decode_is_replaced_and_told(shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for tar in shards.glob("*.tar"):
+        (tmp_path / tar.name).write_bytes(tar.read_bytes())
+    with tarfile.open(tmp_path / "shard-000000.tar") as tar:
+        video = tar.getmember("clip2.mp4")
+    with (tmp_path / "shard-000000.tar").open("r+b") as stream:
+        stream.seek(video.offset_data)
+        stream.write(b"\0" * video.size)
+    reader = ClipReader(Shards(str(tmp_path)), BASE)
+    seen = {key for batch in training_batches(reader, 0, range(2), 0, 0) for key in batch.keys}
+    assert "clip2" not in seen and len(seen) == 5
+    assert "clip2 does not decode" in caplog.text
