@@ -42,7 +42,10 @@ def curate(
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
 ) -> None:
-    """Footage in, shards out: add, measure, caption, deduplicate, select, pack and report."""
+    """Footage in, shards out: add, measure, caption, deduplicate, select, pack and report.
+
+    Example: `clipmill curate footage/ --corpus corpus --rights rights.csv --recipe strict`
+    """
     wanted = read_recipe(recipe)
     with progress_shown(console) as listener:
         made = steps.curate(footage, corpus, wanted, rights=rights, policy=policy, profile=profile_named(profile), on=engine_named(on), listener=listener)
@@ -53,7 +56,10 @@ def curate(
 
 
 def add(footage: FootageArgument, corpus: CorpusOption, rights: RightsOption = None, policy: PolicyOption = None) -> None:
-    """Find footage, identify it by content, read its headers and join its rights. Nothing is decoded."""
+    """Find footage, identify it by content, read its headers and join its rights. Nothing is decoded.
+
+    Example: `clipmill add footage/ s3://bucket/more --corpus corpus --rights rights.csv`
+    """
     with progress_shown(console) as listener:
         opened = open_corpus(corpus, create=True)
         report = add_sources(opened, footage, rights, policy, listener)
@@ -67,7 +73,10 @@ def measure(
     on: OnOption = "auto",
     only: Annotated[str | None, typer.Option("--only", help="One scorer, run on the proxies of what was read before; decodes nothing.")] = None,
 ) -> None:
-    """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies."""
+    """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies.
+
+    Example: `clipmill measure --corpus corpus --only technical`
+    """
     with progress_shown(console) as listener:
         opened = open_corpus(corpus)
         steps.measure(opened, profile_named(profile), engine_named(on), only=only, listener=listener)
@@ -76,13 +85,19 @@ def measure(
 
 
 def caption(corpus: CorpusOption, profile: ProfileOption = "embedded", on: OnOption = "auto") -> None:
-    """Write captions for clips that have none, and the scores that need a caption."""
+    """Write captions for clips that have none, and the scores that need a caption.
+
+    Example: `clipmill caption --corpus corpus`
+    """
     with progress_shown(console) as listener:
         steps.caption(open_corpus(corpus), profile_named(profile), engine_named(on), listener)
 
 
 def deduplicate(corpus: CorpusOption, mirror: Annotated[bool, typer.Option("--mirror", help="Also find mirrored copies.")] = False) -> None:
-    """Find near-duplicates and name the best copy of each. Removing them is the recipe's decision."""
+    """Find near-duplicates and name the best copy of each. Removing them is the recipe's decision.
+
+    Example: `clipmill deduplicate --corpus corpus --mirror`
+    """
     with progress_shown(console) as listener:
         report = find_duplicates(open_corpus(corpus), mirror=mirror, listener=listener)
     console.print(f"{report.clips} clips; {report.duplicates} are copies of others, in {report.clusters} clusters")
@@ -93,7 +108,10 @@ def select(
     recipe: RecipeOption = "default",
     explain: Annotated[str | None, typer.Option("--explain", help="A clip's id: say what each rule of the recipe makes of it.")] = None,
 ) -> None:
-    """Decide which clips a recipe keeps, and write the ledger of every second. Touches no video."""
+    """Decide which clips a recipe keeps, and write the ledger of every second. Touches no video.
+
+    Example: `clipmill select --corpus corpus --recipe my.toml --explain CLIP_ID`
+    """
     opened, wanted = open_corpus(corpus), read_recipe(recipe)
     if explain is not None:
         for verdict in selecting.explain(opened, wanted, explain):
@@ -103,7 +121,10 @@ def select(
 
 
 def pack(corpus: CorpusOption, recipe: RecipeOption = "default", on: OnOption = "auto") -> None:
-    """Cut and encode the clips that a recipe keeps, into WebDataset shards with their rights."""
+    """Cut and encode the clips that a recipe keeps, into WebDataset shards with their rights.
+
+    Example: `clipmill pack --corpus corpus --recipe my.toml`
+    """
     wanted = read_recipe(recipe)
     with progress_shown(console) as listener:
         opened = open_corpus(corpus)
@@ -115,11 +136,17 @@ def pack(corpus: CorpusOption, recipe: RecipeOption = "default", on: OnOption = 
 def report(
     corpus: CorpusOption, selection: Annotated[str | None, typer.Option("--selection", help="Which selection to show; the last one made by default.")] = None
 ) -> None:
-    """Write report.html: what came in, what was kept, what was not and why, in one self-contained page."""
+    """Write report.html: what came in, what was kept, what was not and why, in one self-contained page.
+
+    Example: `clipmill report --corpus corpus`
+    """
     console.print(escape(write_report(open_corpus(corpus), selection)))
 
 
 def export(corpus: CorpusOption, to: Annotated[str, typer.Option("--to", help="Folder for the Parquet files.", show_default=False)]) -> None:
-    """Write the tables as plain Parquet files."""
+    """Write the tables as plain Parquet files.
+
+    Example: `clipmill export --corpus corpus --to tables/`
+    """
     for path in open_corpus(corpus).export(to):
         console.print(escape(str(path)))

@@ -23,7 +23,10 @@ def trace(
     shard: Annotated[str | None, typer.Option("--shard", help="A shard, as SELECTION/shard-000000.tar.")] = None,
     checkpoint: Annotated[str | None, typer.Option("--checkpoint", help="A checkpoint's folder.")] = None,
 ) -> None:
-    """Follow a source, clip, shard or checkpoint both ways: where it came from, and where it went."""
+    """Follow a source, clip, shard or checkpoint both ways: where it came from, and where it went.
+
+    Example: `clipmill trace --corpus corpus --clip CLIP_ID`
+    """
     from curate.corpus import open_corpus
     from curate.trace import Kind
     from curate.trace import trace as follow
@@ -42,7 +45,10 @@ def takedown(
     source: Annotated[str, typer.Option("--source", help="The source's id.", show_default=False)],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is written into the signed report.", show_default=False)],
 ) -> None:
-    """Remove a source from everything: shards, proxies, vectors, captions; say which checkpoints have seen it; sign a report."""
+    """Remove a source from everything: shards, proxies, vectors, captions; say which checkpoints have seen it; sign a report.
+
+    Example: `clipmill takedown --corpus corpus --source SOURCE_ID --reason "withdrawn by its owner"`
+    """
     from curate.corpus import open_corpus
     from curate.takedown import takedown as take_down
 
@@ -51,7 +57,10 @@ def takedown(
 
 
 def verify(corpus: CorpusOption) -> None:
-    """Check everything on disk: digests, counts, seconds, and that packed clips are what their rows say."""
+    """Check everything on disk: digests, counts, seconds, and that packed clips are what their rows say.
+
+    Example: `clipmill verify --corpus corpus`
+    """
     from curate.corpus import open_corpus
     from curate.verify import verify as check
 

@@ -16,7 +16,10 @@ def train(
     shards: Annotated[str | None, typer.Option("--shards", help="Shards to train on, instead of those the run file names.")] = None,
     init: Annotated[str | None, typer.Option("--init", help="Where weights come from: scratch, lavie:PATH, sd:PATH, x4:PATH or run:PATH.")] = None,
 ) -> None:
-    """Train the phases of a run file on packed shards: base, interpolation, super-resolution."""
+    """Train the phases of a run file on packed shards: base, interpolation, super-resolution.
+
+    Example: `clipmill train my-run.toml --shards corpus/shards/strict --out model`
+    """
     from pipelines.train import train_shards
 
     with progress_shown(console) as listener:
@@ -34,7 +37,10 @@ def sample(
     guidance: Annotated[float, typer.Option("--guidance", help="Classifier-free guidance scale; 1 is none.")] = 4.0,
     upto: Annotated[str, typer.Option("--upto", help="Last stage to run: base, interpolation or vsr.")] = "vsr",
 ) -> None:
-    """Make a video from text with a trained cascade."""
+    """Make a video from text with a trained cascade.
+
+    Example: `clipmill sample --checkpoint model --prompt "a rabbit in a meadow" --out rabbit.mp4`
+    """
     from pipelines.train import sample_video
 
     with progress_shown(console) as listener:
@@ -49,7 +55,10 @@ def ablate(
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it would do: arms, clips, hours, overlaps, time, warnings.")] = False,
     sweep: Annotated[str | None, typer.Option("--sweep", help="A recipe: make the arms from it, leaving one rule out and using one rule only.")] = None,
 ) -> None:
-    """Train the same model on several corpora at equal cost, and say which is better, with its uncertainty."""
+    """Train the same model on several corpora at equal cost, and say which is better, with its uncertainty.
+
+    Example: `clipmill ablate my-experiment.toml --corpus corpus --plan`
+    """
     from pipelines.ablate import ablate as run_ablation
 
     with progress_shown(console) as listener:
