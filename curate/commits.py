@@ -84,11 +84,14 @@ def unbundle(file: IO[bytes], name: str, path: str) -> pa.Table:
 
     Raises:
         StoreError: the file is damaged.
+        OSError: it cannot be read, or is gone.
     """
     try:
         with zipfile.ZipFile(file) as archive:
             return pq.read_table(io.BytesIO(archive.read(_member(name))))
     except (zipfile.BadZipFile, KeyError, EOFError, pa.ArrowInvalid) as error:
+        if isinstance(error.__context__, OSError):  # zipfile calls a file damaged that it could not read: one gathered away meanwhile, say
+            raise error.__context__ from None
         raise StoreError(f"{path}: is damaged ({error}); remove it and run the step again, which redoes this commit only") from None
 
 

@@ -1,5 +1,6 @@
 """The corpus: commits that are atomic and happen once, views that show each row once, on a local disk and elsewhere."""
 
+import io
 import json
 import multiprocessing
 import pickle
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.commits import StoreError
+from curate.commits import StoreError, bundle, unbundle
 from curate.corpus import Corpus, CorpusError, open_corpus
 from curate.relations import RELATIONS
 from schemas.clip import CLIPS, LEDGER, clip_id
@@ -230,6 +231,18 @@ def test_a_damaged_commit_is_named(tmp_path: Path) -> None:
     next((tmp_path / "tables" / "loose" / "spans").iterdir()).write_bytes(b"PK not a zip")
     with pytest.raises(StoreError, match=r"a\.zip: is damaged"):
         corpus.read("spans")
+
+
+class Vanishing(io.BytesIO):
+    """A file on an object store that was removed after it was opened."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise FileNotFoundError("gone")
+
+
+def test_a_commit_that_vanishes_while_it_is_read_is_not_called_damaged() -> None:
+    with pytest.raises(FileNotFoundError):
+        unbundle(Vanishing(bundle({"spans": pa.table({"clip_id": ["a"]})})), "spans", "loose/spans/0.zip")
 
 
 def test_clips_show_measures_captions_and_duplicates(corpus: Corpus) -> None:
