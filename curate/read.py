@@ -87,7 +87,7 @@ class Reading:
 
     def __init__(self, source_id: str, media_type: str, splitter: Splitter, folder: Path) -> None:
         self._source_id, self._media_type, self._splitter = source_id, media_type, splitter
-        self._detector = DETECTORS[splitter.detector]()
+        self.detector = DETECTORS[splitter.detector]()
         self._divider = Divider(splitter.lengths if media_type == "video" else Lengths(minimum_frames=1))
         self._pictures = Pictures(splitter.pictures, splitter.picture_side, splitter.picture_quality)
         self._observers: list[Observer] = [*(make() for make in OBSERVERS), self._pictures]
@@ -111,7 +111,7 @@ class Reading:
             self._observe(frames)
         if not self._learnt.frames:
             raise MediaError("no picture decodes")
-        self._settle(self._divider.advance(self._detector.finish(), 0))
+        self._settle(self._divider.advance(self.detector.finish(), 0))
         self._settle(self._divider.finish(self._learnt.duration_s if self._media_type == "video" else 0.0))
         self._learnt.warnings[:0] = probed.warnings
         self._note_truncation()
@@ -122,8 +122,8 @@ class Reading:
             if seen is not None and len(seen):
                 observer.observe(seen.at(observer.size))
         self._divider.add_times(frames.times_s)
-        boundaries = self._detector.observe(frames.at(self._detector.size))
-        self._settle(self._divider.advance(boundaries, self._detector.frontier))
+        boundaries = self.detector.observe(frames.at(self.detector.size))
+        self._settle(self._divider.advance(boundaries, self.detector.frontier))
 
     def _settle(self, division: Division) -> None:
         for shot in division.shots:

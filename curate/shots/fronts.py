@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 BLOCK = 3
-LENGTHS = (40, 28, 20, 14, 10)
+LENGTHS = (40, 34, 28, 20, 14, 10)
 """Frames between the two scenes compared, the longest first."""
 CONTRAST_LEVELS = 10.0
 """Blocks in which the two scenes differ by less tell nothing."""

@@ -77,6 +77,8 @@ def _only_light(recent: Recent, b: int, a: int) -> bool:
         here = recent.index(number)
         moved = abs(float(recent.luma[here].mean()) - float(reference.mean())) > TONE_LEVELS
         flat = recent.spread[here] < 2 * FLAT
-        if not (moved and (flat or correlation_ratio(reference, recent.luma[here]) >= 0.8)):
+        if moved and (flat or correlation_ratio(reference, recent.luma[here]) >= 0.8):
+            continue
+        if likeness(reference[None], recent.luma[here][None], 1)[0] < SAME_LIKENESS:
             return False
     return True

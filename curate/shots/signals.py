@@ -21,6 +21,8 @@ def changes(luma: np.ndarray) -> np.ndarray:
     A pixel counts by how far it lies outside the range of the 3x3 pixels around it in the other frame, averaged both ways: movement by
     a pixel, noise and grain cost nothing.
     """
+    if len(luma) < 2:
+        return np.empty(0)
     least, most = _local_range(luma)
     one_way = cv2.add(cv2.subtract(luma[1:], most[:-1]), cv2.subtract(least[:-1], luma[1:]))
     other_way = cv2.add(cv2.subtract(luma[:-1], most[1:]), cv2.subtract(least[1:], luma[:-1]))
