@@ -1,7 +1,9 @@
 """`python -m pipelines.demo`: curate the demo's footage, train a tiny cascade on the shards, sample it, and compare two recipes."""
 
 import argparse
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.table import Table
@@ -44,21 +46,19 @@ def main() -> None:
 
 def run(out: Path, on, listener: Listener) -> dict[str, object]:
     """The main job; returns what was made and where."""
-    footage = prepare_footage(out / "footage")
     recipe = read_recipe("demo")
-    curated = curate([str(footage)], str(out / "corpus"), recipe, rights=str(RIGHTS), policy=None, profile="embedded", on=on, listener=listener)
+    with _timed("footage, shots, scores, captions, shards"):
+        footage = prepare_footage(out / "footage")
+        curated = curate([str(footage)], str(out / "corpus"), recipe, rights=str(RIGHTS), policy=None, profile="embedded", on=on, listener=listener)
     console.print(funnel_shown(curated.selection))
     _say_what_was_quarantined(curated.corpus)
-    checkpoint = train_shards("demo", curated.shards.folder, out / "model", listener)
-    video = sample_video(checkpoint, PROMPT, out / "sample.mp4", steps=STEPS, guidance=2.0, listener=listener)
-    ablation = ablate("demo", out / "ablation", corpus=str(out / "corpus"), listener=listener)
-    report = write_report(
-        curated.corpus,
-        curated.selection.name,
-        Extras(
-            video, f"“{PROMPT}”, through all three stages after minutes of training on two cores: a proof of the plumbing, not of quality.", ablation.verdicts
-        ),
-    )
+    with _timed("three training phases and their autoencoder"):
+        checkpoint = train_shards("demo", curated.shards.folder, out / "model", listener)
+    with _timed("a sampled video"):
+        video = sample_video(checkpoint, PROMPT, out / "sample.mp4", steps=STEPS, guidance=2.0, listener=listener)
+    with _timed("the ablation"):
+        ablation = ablate("demo", out / "ablation", corpus=str(out / "corpus"), listener=listener)
+    report = write_report(curated.corpus, curated.selection.name, Extras(video, PROOF.format(prompt=PROMPT), ablation.verdicts))
     return {
         "corpus": out / "corpus",
         "shards": curated.shards.folder,
@@ -68,6 +68,13 @@ def run(out: Path, on, listener: Listener) -> dict[str, object]:
         "ablation": ablation.report,
         "verdict": " ".join(ablation.verdicts),
     }
+
+
+@contextlib.contextmanager
+def _timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    console.print(f"{what}: {time.monotonic() - began:.0f} s")
 
 
 def _say_what_was_quarantined(corpus: Corpus) -> None:
