@@ -136,9 +136,9 @@ def heading(measured: Measured, split: str | None) -> list[str]:
     return [
         "# How right reading is",
         "",
-        f"Measured on {date.today()} by `python -m benchmarks.accuracy` on {len(sources)} files ({footage_s / 60:.0f} minutes, split `{split or 'all'}`) of real "
-        "footage with truth labels, which is not part of this project: any folder with truth in the same form will do (`--media`). clipmill's figures come "
-        "from the tables of a corpus that it made, profile `embedded`; baselines ran on the same files in the same run. "
+        f"Measured on {date.today()} by `python -m benchmarks.accuracy` on {len(sources)} files ({footage_s / 60:.0f} minutes, split `{split or 'all'}`) of "
+        "real footage with truth labels, which is not part of this project: any folder with truth in the same form will do (`--media`). clipmill's figures "
+        "come from a corpus that it made, profile `embedded`; baselines ran on the same files in the same run. "
         f"PyAV {av.__version__}, {os.cpu_count()} cores, no GPU.",
         "",
     ]

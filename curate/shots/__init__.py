@@ -21,11 +21,16 @@ def cascade() -> ShotDetector:
     return Cascade(network(), everywhere=network().device.type == "cuda")
 
 
+def rules() -> ShotDetector:
+    """The cascade without the network, for machines that have seconds to spare for nothing else: doubts are not boundaries."""
+    return Cascade(None)
+
+
 def transnetv2() -> ShotDetector:
     """TransNetV2 alone, as published."""
     return Dense(network())
 
 
-DETECTORS: dict[str, Callable[[], ShotDetector]] = {"cascade": cascade, "transnetv2": transnetv2, "adaptive": adaptive, "content": content}
+DETECTORS: dict[str, Callable[[], ShotDetector]] = {"cascade": cascade, "rules": rules, "transnetv2": transnetv2, "adaptive": adaptive, "content": content}
 
 __all__ = ["DETECTORS", "Boundary", "ShotDetector"]

@@ -33,11 +33,11 @@ class Cascade(ShotDetector):
     """Boundaries by rules where they are plain, by TransNetV2 where they are not.
 
     Args:
-        network: TransNetV2.
+        network: TransNetV2; None to leave doubts unsettled, which finds fewer of the gradual transitions.
         everywhere: look at every frame with the network, as a GPU can afford; the rules still hold.
     """
 
-    def __init__(self, network: TransNet, everywhere: bool = False) -> None:
+    def __init__(self, network: TransNet | None, everywhere: bool = False) -> None:
         self._network, self._everywhere = network, everywhere
         self._recent = Recent()
         self._verdicts: dict[int, Verdict] = {}
@@ -66,7 +66,7 @@ class Cascade(ShotDetector):
         found += [flat for flat in flats if self.frontier <= (flat.start + flat.end) // 2 < target]
         for start, end in doubts:
             moving = self._by_front(start, end)
-            found += [moving] if moving else self._by_network(start, end)
+            found += [moving] if moving else self._by_network(start, end) if self._network else []
         boundaries = self._tell(found)
         self.frontier = target
         self._recent.forget(target - KEPT)
@@ -137,6 +137,7 @@ class Cascade(ShotDetector):
 
     def _by_network(self, start: int, end: int) -> list[Boundary]:
         recent = self._recent
+        assert self._network is not None
         low, high = max(start - CONTEXT, recent.first), min(end + CONTEXT, recent.end)
         probability = self._network.window(recent.pictures[recent.at(low, high)])
         self.sent_frames += high - low
