@@ -6,6 +6,10 @@ import typer
 from rich.markup import escape
 
 from curate import select as selecting
+from curate.calibrate import CalibrationError
+from curate.calibrate import calibrate as compare_scorers
+from curate.caption import caption_corpus
+from curate.captioners import HOW_TO_NAME, CaptionError, captioner_named
 from curate.corpus import open_corpus
 from curate.deduplicate import deduplicate as find_duplicates
 from curate.engine import choose_engine
@@ -28,6 +32,7 @@ from pipelines.verbs.options import (
     funnel_shown,
     profile_named,
 )
+from schemas.document import DocumentError
 from schemas.recipe import read_recipe
 
 MARKS = {True: "[green]passes[/green]", False: "[red]fails [/red]", None: "not reached"}
@@ -84,13 +89,41 @@ def measure(
     end_with_failures(opened)
 
 
-def caption(corpus: CorpusOption, profile: ProfileOption = "embedded", on: OnOption = "auto") -> None:
+def caption(
+    corpus: CorpusOption,
+    profile: ProfileOption = "embedded",
+    on: OnOption = "auto",
+    by: Annotated[list[str] | None, typer.Option("--by", help=f"A captioner, may be repeated; metadata and describe by default. {HOW_TO_NAME}.")] = None,
+) -> None:
     """Write captions for clips that have none, and the scores that need a caption.
 
-    Example: `clipmill caption --corpus corpus`
+    Example: `clipmill caption --corpus corpus --by openai:http://localhost:8000/v1#MODEL`
     """
-    with progress_shown(console) as listener:
-        steps.caption(open_corpus(corpus), profile_named(profile), engine_named(on), listener)
+    opened = open_corpus(corpus)
+    run = choose_engine(engine_named(on), steps.footage_s(opened))
+    try:
+        with progress_shown(console) as listener:
+            told = caption_corpus(opened, [captioner_named(each) for each in by] if by else None, profile_named(profile), run, listener)
+    except CaptionError as error:
+        raise DocumentError(str(error)) from None
+    console.print(escape(told.summary()))
+
+
+def calibrate(
+    corpus: CorpusOption,
+    source: Annotated[str, typer.Option("--from", help="The scorer that the threshold was tuned for.", show_default=False)],
+    target: Annotated[str, typer.Option("--to", help="The scorer to carry it to.", show_default=False)],
+    threshold: Annotated[float, typer.Option("--threshold", help="The threshold to carry.", show_default=False)],
+    column: Annotated[str, typer.Option("--column", help="The column of clips that both write.")] = "aesthetic",
+) -> None:
+    """Carry a threshold from one scorer's scale to another's, by the quantiles of both over the same clips.
+
+    Example: `clipmill calibrate --corpus corpus --from laion_v2 --to handcrafted --threshold 5`
+    """
+    try:
+        console.print(escape(compare_scorers(open_corpus(corpus), column, source, target).summary(threshold)))
+    except CalibrationError as error:
+        raise DocumentError(str(error)) from None
 
 
 def deduplicate(corpus: CorpusOption, mirror: Annotated[bool, typer.Option("--mirror", help="Also find mirrored copies.")] = False) -> None:
