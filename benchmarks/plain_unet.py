@@ -32,6 +32,10 @@ class PlainUNet:
             time = time + F.embedding(class_labels, self.weights["class_embedding.weight"])
         text, levels = encoder_hidden_states, len(self.config["block_out_channels"])
         x = self.conv("conv_in", sample)
+        if "temporal_positions.weight" in self.weights:
+            numbers = torch.arange(x.shape[2], device=x.device)
+            waves = get_timestep_embedding(numbers, x.shape[1], self.config["flip_sin_to_cos"], self.config["freq_shift"])
+            x = x + self.linear("temporal_positions", waves).T[None, :, :, None, None]
         states = [x]
         for level in range(levels):
             block = f"down_blocks.{level}"

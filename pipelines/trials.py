@@ -90,7 +90,7 @@ def training_run(experiment: Ablation, arm: PlannedArm, seed: int) -> dict[str, 
     for phase in phases:
         phase["validate_every"] = phase["validate_every"] or (0 if arm.entrant.control else max(1, phase["steps"] // VALIDATIONS))
     shared = {name: getattr(experiment, name) for name in ("preset", "init", "latent", "text", "models", "precision", "device", "threads")}
-    return {"name": "trial", "seed": seed, **shared, "phases": phases}
+    return {"name": "trial", "seed": seed, "grids": False, **shared, "phases": phases}
 
 
 def noise_levels(count: int) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ class Ablation(Document):
     models: str | None = Field(default=None, description="folder with published encoders, where `latent` or `text` asks for them")
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=2, gt=0, description="CPU threads of one trial")
+    threads: int = Field(default=1, gt=0, description="CPU threads of one trial; a small network gains little from more, and loses much where cores are shared")
     budget: Literal["steps", "clips", "hours", "compute"] = Field(default="steps", description="what is made equal between arms, beside the steps")
     seeds: tuple[int, ...] = Field(min_length=1)
     held_out: HeldOut = HeldOut()

@@ -190,7 +190,8 @@ class PhaseTraining:
         if self.held_out is not None and (last or due):
             network = self.averaged()
             logbook.write(self.step - 1, {"held_out_loss": mean_held_out_loss(network, self.task, self.held_out, self.run.seed)})
-            write_grid(self.folder / "grids" / f"{self.phase.task}-{self.step:07d}.png", self.run, self.task, network, self.held_out)
+            if self.run.grids:
+                write_grid(self.folder / "grids" / f"{self.phase.task}-{self.step:07d}.png", self.run, self.task, network, self.held_out)
         if not last and self.step % self.phase.checkpoint_every == 0:
             self._save()
 

@@ -1,7 +1,8 @@
 """Presets: the sizes of network offered, as data. `lavie` is the published one; the others are the same code, smaller.
 
 The small ones have no published weights to agree with, so their interpolation stage keeps the base's order, positions and
-spatial attention: a base model starts it whole, where LaVie's own must throw part of it away.
+spatial attention: a base model starts it whole, where LaVie's own must throw part of it away. Their frames are numbered, without
+which a small network hardly learns a direction of motion (DECISIONS.md).
 """
 
 from typing import Any, Literal
@@ -24,6 +25,7 @@ _SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "down_attention": (True, True),
             "num_attention_heads": 2,
             "norm_num_groups": 8,
+            "frame_positions": True,
         },
         "vsr": {
             "block_out_channels": (32, 64),
@@ -31,6 +33,7 @@ _SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "down_attention": (False, True),
             "num_attention_heads": 2,
             "norm_num_groups": 8,
+            "frame_positions": True,
             "use_linear_projection": True,
             "num_class_embeds": 1000,
             "temporal_down": (0, 1),
@@ -44,12 +47,14 @@ _SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "layers_per_block": 2,
             "down_attention": (True, True, True, False),
             "num_attention_heads": (4, 4, 8, 8),
+            "frame_positions": True,
         },
         "vsr": {
             "block_out_channels": (128, 256, 256, 512),
             "layers_per_block": 1,
             "down_attention": (False, True, True, True),
             "num_attention_heads": (2, 4, 4, 8),
+            "frame_positions": True,
             "only_cross_attention": (True, True, True, False),
             "use_linear_projection": True,
             "num_class_embeds": 1000,

@@ -44,6 +44,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_resblocks: a temporal resnet at the head of every transformer.
         temporal_down, temporal_middle, temporal_up: after which levels a temporal module follows.
         temporal_norm_groups: groups of the norms inside temporal resnets and modules.
+        frame_positions: whether every frame is told its number, before anything else. The published network is not: identical frames
+            stay identical through attention over time, so which way time runs must be read from their noise.
         temporal_init: `identity` zeroes all temporal outputs, so that the network starts as the image model, frame by frame.
             `reference` leaves, as the published code does, the output bias of temporal attention and the temporal resnets random.
     """
@@ -80,6 +82,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_middle: bool = False,
         temporal_up: tuple[int, ...] = (),
         temporal_norm_groups: int = 32,
+        frame_positions: bool = False,
         temporal_init: Literal["identity", "reference"] = "identity",
     ) -> None:
         super().__init__()
@@ -120,6 +123,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         self.conv_out = FrameConv(block_out_channels[0], out_channels, 3, padding=1)
         if rotary is not None and temporal_suffix == "temporal":
             self.temporal_rotary_emb = rotary  # listed once more at the top in the published layout
+        self.temporal_positions = nn.Linear(block_out_channels[0], block_out_channels[0], bias=False) if frame_positions else None
         self.reset_temporal_outputs()
 
     def reset_temporal_outputs(self) -> None:
@@ -133,6 +137,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 outputs = [module.shift_conv]
             elif isinstance(module, Transformer) and module.resblock_temporal is not None and whole:
                 outputs = [module.resblock_temporal.conv2]
+            elif module is self.temporal_positions:
+                outputs = [module]
             for name, parameter in (named for output in outputs for named in output.named_parameters()):
                 if whole or name != "0.bias":  # the bias of temporal attention
                     nn.init.zeros_(parameter)
@@ -166,7 +172,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
             sample = 2 * sample - 1
         time = self._embed_time(sample, timestep, class_labels)
 
-        x = self.conv_in(sample)
+        x = self._numbered(self.conv_in(sample), num_images)
         states = [x]
         for level, temporal in zip(self.down_blocks, self.down_temporal_blocks):
             x, new_states = level(x, time, encoder_hidden_states, num_images)
@@ -178,6 +184,14 @@ class VideoUNet(ModelMixin, ConfigMixin):
             x = level(x, states, time, encoder_hidden_states, num_images)
             x = self._after_level(temporal, x, time, num_images)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+    def _numbered(self, x: Tensor, num_images: int) -> Tensor:
+        """The state (B, C, T+M, H, W) with the number of each of the T frames added to it, as waves; images have none."""
+        if self.temporal_positions is None:
+            return x
+        numbers = torch.arange(x.shape[2] - num_images, device=x.device)
+        waves = self.temporal_positions(self.time_proj(numbers).to(x.dtype)).T
+        return x + F.pad(waves, (0, num_images))[:, :, None, None]
 
     @staticmethod
     def _after_level(module: nn.Module, x: Tensor, time: Tensor, num_images: int) -> Tensor:

@@ -247,3 +247,23 @@ def test_the_whole_forward_pass_is_one_graph_for_the_compiler() -> None:
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(**inputs), model(**inputs))
+
+
+def test_numbered_frames_tell_equal_frames_apart_and_leave_still_images_alone() -> None:
+    """Without numbers, equal frames stay equal through attention over time: nothing says which way time runs."""
+    still = clip(small_unet("base"), frames=1)
+    still["sample"] = still["sample"].expand(-1, -1, 4, -1, -1)
+    for numbered in (False, True):
+        model = small_unet("base", frame_positions=numbered)
+        with torch.no_grad():
+            out = model(**still)
+        assert torch.allclose(out, out[:, :, :1].expand_as(out), atol=1e-5) is not numbered
+    state = torch.randn(2, 32, 6, 4, 4)
+    changed = model._numbered(state, 2) != state
+    assert changed[:, :, :4].any() and not changed[:, :, 4:].any()
+
+
+def test_the_published_networks_number_no_frames_and_the_small_ones_do() -> None:
+    numbered = {(preset, stage): unet_config(preset, stage).get("frame_positions", False) for preset in ("tiny", "compact", "lavie") for stage in STAGES}
+    assert {preset for (preset, _), wanted in numbered.items() if wanted} == {"tiny", "compact"}
+    assert all(numbered[preset, stage] for preset in ("tiny", "compact") for stage in STAGES)
