@@ -1,5 +1,6 @@
 """Trace: from a source, clip, shard or checkpoint both ways, to where it came from and where it went."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,7 +115,7 @@ def read_lineage(folder: str) -> dict[str, Any] | None:
 
 
 def note_training(shards: str, checkpoint: str) -> bool:
-    """Let the corpus that shards lie in remember what was trained on them; False where they lie in none.
+    """Let the corpus that shards lie in remember, once, what was trained on them; False where they lie in none.
 
     Args:
         shards: the folder of a packed selection.
@@ -129,8 +130,10 @@ def note_training(shards: str, checkpoint: str) -> bool:
         return False
     told, run = lineage["shards"], lineage["run"]["name"]
     row = {"checkpoint": checkpoint, "run": run, "selection": selection, "manifest_sha256": told.get("manifest_sha256"), "clip_ids": told["clips"]}
-    before = len(corpus.committed("trainings"))
-    corpus.append("trainings", table_of([row], TRAININGS), key=f"{before:06d}")
+    same = ("checkpoint", "selection", "manifest_sha256")
+    if any(all(known[name] == row[name] for name in same) for known in corpus.read("trainings", list(same)).to_pylist()):
+        return True
+    corpus.append("trainings", table_of([row], TRAININGS), key=hashlib.sha256(repr([row[name] for name in same]).encode()).hexdigest())
     record(corpus, "train", {name: row[name] for name in ("checkpoint", "run", "selection", "manifest_sha256")})
     return True
 

@@ -4,6 +4,7 @@ import importlib.resources
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from curate.trace import note_training
 from schemas.document import DocumentError, read_document
 from schemas.run import TrainingRun
 
@@ -31,7 +32,7 @@ def read_run(file_or_name: str | Path) -> TrainingRun:
 
 
 def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener: Listener = quiet, init: str | None = None) -> Path:
-    """Train a run's phases; the folder of the cascade.
+    """Train a run's phases; the folder of the cascade. The corpus that the shards lie in remembers it, for lineage and takedowns.
 
     Args:
         run: a run file, or the name of a shipped one.
@@ -49,7 +50,11 @@ def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener
     chosen = chosen.model_copy(update=changes)
     if not chosen.shards:
         raise DocumentError(f"run `{chosen.name}` names no shards: set `shards` in it, or give --shards with a folder that `clipmill pack` wrote")
-    return train(chosen, out, listener)
+    try:
+        return train(chosen, out, listener)
+    finally:
+        # An interrupted run has seen its clips too, and a takedown has to name it.
+        note_training(chosen.shards, str(Path(out).resolve()))
 
 
 def sample_video(

@@ -62,6 +62,8 @@ def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 def decode_frames(sample: Sample, width: int, height: int) -> np.ndarray:
     """All frames of a sample, uint8 (N, h, w, 3), at the size that covers width x height.
 
+    A clip that was copied in whole groups of pictures lies between the `in_frame` and `out_frame` that its facts tell.
+
     Raises:
         UnreadableClip: it does not decode.
     """
@@ -79,6 +81,8 @@ def decode_frames(sample: Sample, width: int, height: int) -> np.ndarray:
                     pictures.append(resized(frame.to_ndarray(format="rgb24"), *size))
     except (av.FFmpegError, cv2.error, IndexError) as error:
         raise UnreadableClip(f"clip {sample.key} does not decode: {error}") from error
+    told = sample.facts.get("encoded") or {}
+    pictures = pictures[told.get("in_frame", 0) : told.get("out_frame")]
     if not pictures:
         raise UnreadableClip(f"clip {sample.key} has no picture in it")
     return np.stack(pictures)

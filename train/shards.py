@@ -123,6 +123,8 @@ def _entry(number: int, members: list[tarfile.TarInfo], archive: tarfile.TarFile
         stream = archive.extractfile(suffixes[FACTS_SUFFIX])
         facts = json.loads(stream.read()) if stream is not None else {}
     told = facts.get("encoded") or {"frames": facts.get("num_frames"), "width": facts.get("width"), "height": facts.get("height")}
+    if "in_frame" in told:  # copied in whole groups of pictures, of which these are the clip's own
+        told = {**told, "frames": told["out_frame"] - told["in_frame"]}
     last = members[-1]
     stop = last.offset_data + -(-last.size // TAR_BLOCK) * TAR_BLOCK
     is_image = IMAGE_SUFFIX in suffixes and VIDEO_SUFFIX not in suffixes

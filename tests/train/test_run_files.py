@@ -1,9 +1,12 @@
 """Run files are checked before any work, and the command's functions train and sample from them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from curate.corpus import open_corpus
+from curate.trace import trace
 from pipelines.train import read_run, sample_video, train_shards
 from schemas.document import DocumentError
 from train.credentials import read_credentials
@@ -54,6 +57,17 @@ def test_a_run_without_shards_says_how_to_give_them(tmp_path: Path):
     (tmp_path / "run.toml").write_text(SMALL)
     with pytest.raises(DocumentError, match="--shards"):
         train_shards(tmp_path / "run.toml", None, tmp_path / "model")
+
+
+def test_the_corpus_that_shards_lie_in_remembers_what_was_trained_on_them(tmp_path: Path, shards: Path):
+    (tmp_path / "run.toml").write_text(SMALL)
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    shutil.copytree(shards, corpus.path("shards", "all"))
+    for _ in range(2):
+        train_shards(tmp_path / "run.toml", Path(corpus.path("shards", "all")), tmp_path / "model")
+    (known,) = corpus.read("trainings").to_pylist()
+    assert (known["selection"], known["run"], known["checkpoint"]) == ("all", "small", str(tmp_path / "model"))
+    assert known["clip_ids"] == trace(corpus, "checkpoint", str(tmp_path / "model")).clips
 
 
 def test_a_run_file_trains_and_its_cascade_samples_a_signed_video(tmp_path: Path, shards: Path):

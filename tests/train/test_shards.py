@@ -8,6 +8,8 @@ import pytest
 import webdataset
 
 from schemas.document import DocumentError
+from schemas.sample import Sample, encode
+from train.frames import decode_frames
 from train.shards import Shards
 
 
@@ -25,6 +27,20 @@ def test_a_sample_reads_as_webdataset_reads_it(shards: Path):
         ours = found.read(entry)
         assert ours.caption.encode() == theirs[entry.key]["txt"]
         assert (ours.video or ours.image) == theirs[entry.key].get("mp4", theirs[entry.key].get("jpg"))
+
+
+def test_of_groups_of_pictures_copied_whole_only_the_clips_own_frames_are_read(shards: Path, tmp_path: Path):
+    others = Shards(str(shards))
+    video = others.read(others.videos[0]).video
+    encoded = {"mode": "copy", "frames": 20, "in_frame": 5, "out_frame": 17, "width": 48, "height": 40}
+    with webdataset.TarWriter(str(tmp_path / "shard-000000.tar"), encoder=False) as writer:
+        writer.write(encode(Sample("clip", "words", {"num_frames": 12, "encoded": encoded}, video)))
+    found = Shards(str(tmp_path))
+    (entry,) = found.videos
+    frames = decode_frames(found.read(entry), 48, 40)
+    assert entry.frames == len(frames) == 12
+    whole = decode_frames(Sample("clip", "words", {}, video), 48, 40)
+    assert (frames == whole[5:17]).all()
 
 
 def test_a_brace_expanded_url_on_another_filesystem_is_read_too(shards: Path):
