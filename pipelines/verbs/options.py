@@ -65,4 +65,6 @@ def funnel_shown(selection: Selection) -> Table:
     for step in selection.funnel:
         alone = "" if step.alone_clips is None else str(step.alone_clips)
         table.add_row(step.rule, escape(step.wants), str(step.rejected_clips), alone, str(step.left_clips))
+    if selection.clips == 0:
+        table.caption = "Nothing is kept: loosen the rule that rejects the most, or ask about one clip with clipmill select --explain CLIP_ID"
     return table
