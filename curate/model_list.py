@@ -94,6 +94,14 @@ TECHNICAL_RANKER = Model(
     (ModelFile("weights/technical-ranker.safetensors", 1776, "9ef57ad7943486d2e5d446356fead04a75262f0cdf1804891ac916bd0210dc76"),),
 )
 
+WATERMARK = Model(
+    "watermark",
+    "package:clipmill",
+    "Apache-2.0",
+    "Finds marks laid over a film; made by benchmarks/train_watermark, described in curate/weights/watermark.md",
+    (ModelFile("weights/watermark-1.safetensors", 1729748, "2a6739a3b1d79ea33a2c8bab1a825ddc5c7af6fe5911ec1658815247abead4a9"),),
+)
+
 TEXT_DETECTOR = Model(
     "pp-ocrv6-detect",
     "wheel:rapidocr",
@@ -150,6 +158,7 @@ MODELS: tuple[Model, ...] = (
     MINILM,
     IMAGENET_LABELS,
     TECHNICAL_RANKER,
+    WATERMARK,
     TEXT_DETECTOR,
     TEXT_READER,
     TRANSNET,

@@ -9,11 +9,12 @@ from curate.scorers.laion import LaionAesthetic, LaionAestheticV1
 from curate.scorers.overlay_watermark import OverlayWatermark
 from curate.scorers.technical import Technical
 from curate.scorers.text import Text
+from curate.scorers.watermark import Watermark
 from curate.scorers.zero_shot import NotSafeForWork, Tags
 
-EMBEDDED: tuple[type[Scorer], ...] = (HandcraftedAesthetic, Technical, Text, Labels, OverlayWatermark, ConseAlignment)
-LAION: tuple[type[Scorer], ...] = (LaionAesthetic, Technical, Text, Tags, NotSafeForWork, OverlayWatermark, ClipAlignment)
-BY_NAME_ONLY: tuple[type[Scorer], ...] = (LaionAestheticV1,)
+EMBEDDED: tuple[type[Scorer], ...] = (HandcraftedAesthetic, Technical, Text, Labels, Watermark, ConseAlignment)
+LAION: tuple[type[Scorer], ...] = (LaionAesthetic, Technical, Text, Tags, NotSafeForWork, Watermark, ClipAlignment)
+BY_NAME_ONLY: tuple[type[Scorer], ...] = (LaionAestheticV1, OverlayWatermark)
 
 PROFILES: dict[str, tuple[type[Scorer], ...]] = {"embedded": EMBEDDED, "laion": LAION}
 """Which scorers a profile runs. Two scorers of one profile never write the same column."""
