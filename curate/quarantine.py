@@ -12,7 +12,7 @@ from curate.credentials import forbids_training
 from curate.grants import Grants, conflict
 from curate.relations import RELATIONS
 from schemas.document import parse_document
-from schemas.rights import DESCRIBED, GRANTED, RIGHTS_RULE, UNSTATED, Policy, permitted_uses, refusal
+from schemas.rights import DESCRIBED, GRANTED, RIGHTS_RULE, UNSTATED, Policy, covered_territories, permitted_uses, refusal
 from schemas.source import STATUS_FAILED, STATUS_OK, STATUS_REJECTED
 from schemas.table import table_of
 
@@ -91,7 +91,8 @@ def _terms(governing: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not governing or conflict(governing):
         return {**dict.fromkeys(GRANTED), "license": None if governing else UNSTATED, **described}
     terms = {name: governing[0][name] for name in GRANTED}
-    return {**terms, "rights_uses": permitted_uses(terms["license"], terms["rights_uses"]), **described}
+    uses, places = (ask(terms["license"], terms[name]) for ask, name in ((permitted_uses, "rights_uses"), (covered_territories, "rights_territories")))
+    return {**terms, "rights_uses": uses, "rights_territories": places, **described}
 
 
 def _by_content(looks: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from schemas.clip import CLIPS
 from schemas.recipe import NUMERIC, Range, Recipe, RightsTerms, kind_of
+from schemas.rights import covering
 
 SHOWN_CHARACTERS = 80
 
@@ -58,7 +59,7 @@ def rights_refusal(terms: RightsTerms, on: date) -> str:
     if terms.none_of:
         cases.append((f"license IN {_tuple(terms.none_of)}", f"'licence ' || {_shown('license')} || ' is refused'"))
     for place in terms.territories:
-        covers = f"list_has_any(rights_territories, [{literal(place)}, 'worldwide'])"
+        covers = f"list_has_any(rights_territories, {_list(covering(place))})"
         cases.append((f"NOT coalesce({covers}, false)", literal(f"the rights do not cover the territory {place}")))
     return "CASE " + " ".join(f"WHEN {condition} THEN {words}" for condition, words in cases) + " END"
 

@@ -17,6 +17,7 @@ from curate.score import score_corpus
 from curate.select import Selection, select
 from curate.sources import add_sources
 from pipelines.progress import Listener
+from schemas.clip import OUTCOME_FAILED
 from schemas.recipe import Recipe
 from schemas.source import STATUS_FAILED, STATUS_OK
 
@@ -74,9 +75,13 @@ def pending_sources(corpus: Corpus) -> pa.Table:
 
 
 def failed_sources(corpus: Corpus) -> pa.Table:
-    """Sources that could not be read, with the reason: `uri`, `rule`, `reason`."""
-    sources = corpus.table("sources")
-    return sources.filter(pc.equal(sources["status"], STATUS_FAILED)).select(["uri", "rule", "reason"])
+    """Sources that could not be read, or not to their end, with the reason: `uri`, `rule`, `reason`."""
+    sources, gaps = corpus.table("sources", columns=["source_id", "uri", "status", "rule", "reason"]), corpus.read("gaps")
+    unread = sources.filter(pc.equal(sources["status"], STATUS_FAILED)).select(["uri", "rule", "reason"])
+    uris = {row["source_id"]: row["uri"] for row in sources.to_pylist() if row["status"] == STATUS_OK}
+    lost = gaps.filter(pc.equal(gaps["outcome"], OUTCOME_FAILED)).sort_by([("source_id", "ascending"), ("start_s", "ascending")]).to_pylist()
+    told = [{"uri": uris[row["source_id"]], "rule": row["rule"], "reason": row["detail"]} for row in lost if row["source_id"] in uris]
+    return pa.concat_tables([unread, pa.Table.from_pylist(told, schema=unread.schema)])
 
 
 def footage_s(corpus: Corpus) -> float:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from schemas.clip import CLIPS
 from schemas.document import Document, DocumentError, parse_document, read_toml
+from schemas.rights import territory
 
 NUMERIC, TEXTUAL = "a number", "text"
 ANY_SCORER = "any"
@@ -44,7 +45,12 @@ class RightsTerms(Document):
     uses: tuple[str, ...] = Field(default=(), description="every one of these uses must be permitted, such as train or redistribute")
     any_of: tuple[str, ...] = Field(default=(), description="the licence must be one of these")
     none_of: tuple[str, ...] = Field(default=(), description="the licence must be none of these")
-    territories: tuple[str, ...] = Field(default=(), description="every one of these must be covered; `worldwide` covers all")
+    territories: tuple[str, ...] = Field(default=(), description="every one of these must be covered (ISO 3166, such as DE or US-CA); `worldwide` covers all")
+
+    @field_validator("territories")
+    @classmethod
+    def _are_territories(cls, territories: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(territory(name) for name in territories)
 
 
 class Duplicates(Document):

@@ -124,6 +124,18 @@ def permitted_uses(name: str | None, stated: list[str] | None) -> list[str] | No
     return [use for use in USES if use not in refused]
 
 
+def covered_territories(name: str | None, stated: list[str] | None) -> list[str] | None:
+    """The territories stated, or else `worldwide` for public licences, which hold everywhere; None where nobody knows."""
+    if stated is not None:
+        return stated
+    return None if name is None or name == UNSTATED or ":" in name else [WORLDWIDE]
+
+
+def covering(place: str) -> tuple[str, ...]:
+    """What a grant may say to cover a territory: itself, the country it is part of, or `worldwide`."""
+    return tuple(dict.fromkeys((place, place.split("-")[0], WORLDWIDE)))
+
+
 def wants_attribution(name: str | None) -> bool:
     """Whether a licence asks for an attribution line."""
     return name is not None and _CREATIVE_COMMONS.fullmatch(name) is not None
@@ -156,7 +168,7 @@ def _refused_by(policy: Policy, rights: Mapping[str, Any], uses: list[str] | Non
     if missing:
         return f"{told} needs the use `{missing[0]}`, and the rights permit {', '.join(uses or []) or 'no stated use'}"
     covered = rights["rights_territories"] or []
-    uncovered = [place for place in policy.territories if WORLDWIDE not in covered and place not in covered and place.split("-")[0] not in covered]
+    uncovered = [place for place in policy.territories if not set(covering(place)) & set(covered)]
     if uncovered:
         return f"{told} needs the territory {uncovered[0]}, and the rights cover {', '.join(covered) or 'none that is stated'}"
     absent = [release for release in policy.releases if release not in (rights["releases"] or [])]

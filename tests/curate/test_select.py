@@ -93,9 +93,10 @@ def test_rights_come_first_and_hold_on_the_day(rights, terms, told):
     assert details(decision)[clips[0]["clip_id"]] == ("rights", told)
 
 
-def test_rights_that_hold_keep():
-    rights = {"rights_expires": TODAY, "rights_uses": ["train"], "rights_territories": ["worldwide"]}
-    decision = decided({"rights": {"uses": ["train"], "territories": ["FR"]}}, [clip("a", 0, 10)], [source("a", **rights)])
+@pytest.mark.parametrize(("covered", "asked"), [("worldwide", "FR"), ("FR", "fr"), ("DE", "DE-BY"), ("worldwide", "worldwide")])
+def test_rights_that_hold_keep(covered, asked):
+    rights = {"rights_expires": TODAY, "rights_uses": ["train"], "rights_territories": [covered]}
+    decision = decided({"rights": {"uses": ["train"], "territories": [asked]}}, [clip("a", 0, 10)], [source("a", **rights)])
     assert len(kept(decision)) == 1
 
 

@@ -186,8 +186,13 @@ def test_what_the_rights_file_does_not_list_is_quarantined(corpus: Corpus, foota
     assert "no row of the rights file" in found["two.mp4"]["reason"]
     assert (found["one.mp4"]["license"], found["one.mp4"]["rights_holder"], found["one.mp4"]["status"]) == ("CC-BY-4.0", "Ann", "ok")
     assert "train" in found["one.mp4"]["rights_uses"], "what a public licence permits is spelled out"
-    assert found["still.png"]["rights_uses"] == ["train", "redistribute"]
+    assert (found["still.png"]["rights_uses"], found["still.png"]["rights_territories"]) == (["train", "redistribute"], None)
     assert report.rejected == 1
+
+
+def test_a_public_licence_holds_everywhere_unless_its_row_says_less(corpus: Corpus, footage: Path, tmp_path: Path) -> None:
+    add_sources(corpus, [str(footage)], rights=rights(tmp_path, "one.mp4,CC0-1.0,,,,,", "two.mp4,CC-BY-4.0,,,DE;AT,,", "still.png,contract:7,,train,,,"))
+    assert {name: row["rights_territories"] for name, row in table(corpus).items()} == {"one.mp4": ["worldwide"], "two.mp4": ["DE", "AT"], "still.png": None}
 
 
 def test_rights_given_later_free_what_was_quarantined(corpus: Corpus, footage: Path, tmp_path: Path) -> None:

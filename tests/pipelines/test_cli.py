@@ -8,7 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from curate.corpus import open_corpus
+from curate.engine import run_here
+from curate.read import ReadVideos
 from pipelines.cli import VERBS, app
+from pipelines.curate import failed_sources, pending_sources
 
 ALL_WELL, SOME_FAILED = 0, 3
 
@@ -55,6 +58,29 @@ def test_a_broken_file_is_listed_with_a_reason_and_changes_the_exit_code_only(co
     rows = {row["uri"].rsplit("/", 1)[-1]: row for row in open_corpus(str(corpus)).table("sources").to_pylist()}
     assert rows["broken.mp4"]["status"] == "failed" and rows["broken.mp4"]["reason"]
     assert {name for name, row in rows.items() if row["status"] == "ok"} == {"two shots.mp4", "moving.mp4", "still.mp4"}
+
+
+def test_seconds_that_do_not_decode_are_listed_and_change_the_exit_code(made_footage, tmp_path):
+    (tmp_path / "footage").mkdir()
+    faststart(made_footage / "moving.mp4", tmp_path / "whole.mp4")
+    data = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "footage" / "cut short.mp4").write_bytes(data[: len(data) * 6 // 10])
+    assert clipmill("add", tmp_path / "footage", "--corpus", tmp_path / "corpus").exit_code == ALL_WELL
+    corpus = open_corpus(str(tmp_path / "corpus"))
+    list(run_here(pending_sources(corpus), [ReadVideos(corpus.url)]))
+    (lost,) = failed_sources(corpus).to_pylist()
+    assert lost["uri"].endswith("cut short.mp4") and "do not decode" in lost["reason"]
+    result = clipmill("select", "--corpus", tmp_path / "corpus")
+    assert result.exit_code == ALL_WELL, "a decision loses nothing"
+    assert clipmill("pack", "--corpus", tmp_path / "corpus").exit_code == SOME_FAILED
+
+
+def faststart(film, to):
+    """The film with its index in front, so that a part of it decodes."""
+    import ffmpeg
+    import imageio_ffmpeg
+
+    ffmpeg.input(str(film)).output(str(to), c="copy", movflags="faststart", loglevel="error").run(cmd=imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def test_running_the_chain_again_changes_nothing(corpus, made_footage):
