@@ -117,10 +117,10 @@ def strongest(maps: np.ndarray) -> float:
 
 
 def box_of(logits: np.ndarray, peak: float) -> tuple[float, float, float, float]:
-    """The box (left, top, right, bottom, 0-1) around the cells near the peak that hang together with a strongest one."""
+    """The box (left, top, right, bottom, 0-1) around the cells near the peak that hang together with the strongest one."""
     near = cv2.dilate((logits >= peak - NEAR).astype(np.uint8), np.ones((3, 5), np.uint8))
     _, pieces = cv2.connectedComponents(near, connectivity=8)
-    kept = np.isin(pieces, np.unique(pieces[logits >= peak])) & (logits >= peak - NEAR)
+    kept = (pieces == pieces.flat[logits.argmax()]) & (logits >= peak - NEAR)
     rows, columns = np.flatnonzero(kept.any(1)), np.flatnonzero(kept.any(0))
     height, width = logits.shape
     return (float(columns[0] / width), float(rows[0] / height), float((columns[-1] + 1) / width), float((rows[-1] + 1) / height))
