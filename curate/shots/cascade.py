@@ -133,7 +133,8 @@ class Cascade(ShotDetector):
         recent = self._recent
         low, high = max(start - CONTEXT, recent.first), min(end + CONTEXT, recent.end)
         found = front(recent.pictures[recent.at(low, high)])
-        return Boundary(low + found[1], low + found[2]) if found else None
+        boundary = Boundary(low + found[1], low + found[2]) if found else None
+        return boundary if boundary and not returns(recent, boundary.start, boundary.end) else None
 
     def _by_network(self, start: int, end: int) -> list[Boundary]:
         recent = self._recent

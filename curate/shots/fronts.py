@@ -10,10 +10,12 @@ LENGTHS = (40, 34, 28, 20, 14, 10)
 CONTRAST_LEVELS = 10.0
 """Blocks in which the two scenes differ by less tell nothing."""
 LEAST_TELLING = 0.5
-FIT, SHARPNESS = 0.85, 0.9
+FIT, SHARPNESS = 0.985, 0.9
 """Share of the variance of switching times that the shape must explain, and of (block, frame)s on the right side of their switch."""
-LEAST_TRAVEL = 0.3
-"""Share of the frames compared for which the front must be on its way."""
+KEPT, STEPS = 0.8, 3
+"""Share of the blocks that must make the shape, and rounds of leaving out those that fit worst."""
+LEAST_TRAVEL, SHORTEST = 0.3, 6
+"""Share of the frames compared for which the front must be on its way, and frames at the least: a whipped camera or a passing object is quicker."""
 
 
 def front(pictures: np.ndarray) -> tuple[float, int, int] | None:
@@ -45,11 +47,11 @@ def between(pictures: np.ndarray) -> tuple[float, int, int] | None:
     switch = (~other_like).sum(0) + 1.0
     steps = np.arange(1, length)[:, None] >= switch[None]
     sharp = float((steps == other_like).mean())
-    low, high = np.percentile(switch, [5, 95])
-    if sharp < SHARPNESS or high - low < max(3, LEAST_TRAVEL * length):
+    if sharp < SHARPNESS or np.ptp(switch) < LEAST_TRAVEL * length:
         return None
-    fit = max(_explained(design[use.ravel()], switch) for design in _designs(*use.shape))
-    return (fit, int(low), int(np.ceil(high)) + 1) if fit >= FIT else None
+    fit, low, high = max(_explained(design[use.ravel()], switch) for design in _designs(*use.shape))
+    travels = high - low >= max(SHORTEST, LEAST_TRAVEL * length)
+    return (fit, int(low), int(np.ceil(high)) + 1) if fit >= FIT and travels else None
 
 
 def _blocks(values: np.ndarray) -> np.ndarray:
@@ -66,8 +68,15 @@ def _designs(rows: int, columns: int) -> list[np.ndarray]:
     return [np.stack([np.ones_like(x), *shape], -1).reshape(rows * columns, -1) for shape in shapes]
 
 
-def _explained(design: np.ndarray, values: np.ndarray) -> float:
-    """Share of the variance that a linear model explains."""
-    solved = np.linalg.lstsq(design, values, rcond=None)[0]
-    left = values - design @ solved
-    return float(1 - left.var() / max(values.var(), 1e-9))
+def _explained(design: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
+    """Share of the variance that a linear model explains of the best KEPT share of values; and between which values these lie (5 % and 95 %).
+
+    Least trimmed squares by concentration steps (Rousseeuw and Van Driessen 2006): a subject that moves across the front spoils its own blocks only.
+    """
+    kept, count = np.ones(len(values), bool), round(KEPT * len(values))
+    for _ in range(STEPS):
+        solved = np.linalg.lstsq(design[kept], values[kept], rcond=None)[0]
+        left = np.abs(values - design @ solved)
+        kept = left <= np.partition(left, count - 1)[count - 1]
+    low, high = np.percentile(values[kept], [5, 95])
+    return float(1 - left[kept].var() / max(values[kept].var(), 1e-9)), float(low), float(high)
