@@ -6,6 +6,7 @@ does at some time, and there is one like it on the opposite side. Dark or plain 
 
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 
 from curate.observers.base import Frames, Observer, Span
@@ -22,6 +23,8 @@ UNLIT, LIT = 0.02, 0.5
 """Shares of lit pixels in a line of a bar, and in the picture's lines next to it."""
 BLURRED, EDGE = 2.5, 2.0
 """How much sharper than a blurred bar the picture is, and how much stronger its edge is than what is near."""
+SMALLEST = 16
+"""Pixels of a picture's side below which blur cannot be told."""
 FULL = [0.0, 0.0, 1.0, 1.0]
 
 
@@ -46,7 +49,7 @@ class Borders(Observer):
         if not inside:
             return {"border": "none", "content_box": FULL}
         luma = np.stack(inside[:: -(-len(inside) // LOOKED_AT)])
-        upright, sideways = luma, luma.transpose(0, 2, 1)
+        upright, sideways = luma, np.ascontiguousarray(luma.transpose(0, 2, 1))
         rows, columns = black_bars(upright), black_bars(sideways)
         if rows or columns:
             kind = "windowbox" if rows and columns else "letterbox" if rows else "pillarbox"
@@ -78,9 +81,11 @@ def _black_bar(brightest: np.ndarray) -> int:
 def blurred_bars(luma: np.ndarray) -> tuple[int, int] | None:
     """Lines of a symmetric pair of bars at the top and bottom that are far less sharp than the picture and end in straight edges."""
     height = luma.shape[1]
-    pictures = luma.astype(np.float32)
-    detail = np.abs(np.diff(pictures, n=2, axis=2)).mean((0, 2))
-    edge = np.concatenate([[0], np.abs(np.diff(pictures, axis=1)).mean((0, 2))])
+    if min(luma.shape[1:]) < SMALLEST:
+        return None
+    pictures = luma.astype(np.int16)
+    detail = np.abs(pictures[:, :, 2:] - 2 * pictures[:, :, 1:-1] + pictures[:, :, :-2]).mean((0, 2))
+    edge = np.concatenate([[0], cv2.absdiff(luma[:, 1:], luma[:, :-1]).mean((0, 2))])
     best, found = 0.0, None
     for length in range(max(3, int(0.03 * height)), int(MOST_SHARE * height)):
         outer = np.concatenate([detail[: length - 1], detail[height - length + 1 :]]).mean()
