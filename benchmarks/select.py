@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.corpus import Corpus, open_corpus
-from curate.decide import columns_read, decide
+from curate.decide import SOURCE_COLUMNS, columns_read, decide
 from curate.funnel import funnel_table
 from curate.select import select
 from curate.views import RELATIONS
@@ -111,7 +111,7 @@ def main() -> None:
     with timed("read the columns"):
         clips = corpus.table("clips", columns=sorted(columns_read(RECIPE)))
     with timed("read sources and gaps"):
-        sources, gaps = corpus.table("sources"), corpus.read("gaps")
+        sources, gaps = corpus.table("sources", columns=SOURCE_COLUMNS), corpus.read("gaps")
     with timed("decide"):
         decision = decide(RECIPE, clips, sources, gaps, on=date(2026, 1, 1))
     with timed("write"):

@@ -144,7 +144,7 @@ class Corpus:
         """
         if name == "clips" and columns is not None:
             return self.store.consistently(lambda snapshot: self._clips(snapshot, columns))
-        view = self._view(name, selection)
+        view = views.sources(columns) if name == "sources" else self._view(name, selection)
         return views.run(view, {relation: self._needed(relation, only) for relation, only in view.reads.items()}, columns)
 
     def makers(self) -> dict[str, str]:
@@ -212,8 +212,6 @@ class Corpus:
         return dict(zip(chosen["column"].to_pylist(), chosen["maker"].to_pylist()))
 
     def _view(self, name: str, selection: str | None) -> views.View:
-        if name == "sources":
-            return views.sources()
         if name == "clips":
             return views.clips(self.makers())
         if name in ("shots", "captions"):

@@ -35,6 +35,11 @@ class Decision:
     funnel: tuple[Step, ...]
 
 
+SOURCE_COLUMNS = ("source_id", "status", "rule", "reason", "license", "rights_uses", "rights_territories", "rights_start", "rights_expires",
+                  "duration_s", "container_duration_s")  # fmt: skip
+"""The columns of sources that a decision needs."""
+
+
 def columns_read(recipe: Recipe) -> frozenset[str]:
     """The columns of clips that a decision needs; the rest may be absent."""
     return frozenset({"unmeasured"}.union(draw.reads(recipe), *(rule.reads for rule in range_rules(recipe))))
@@ -46,7 +51,7 @@ def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *
     Args:
         recipe: the rules.
         clips: at least `columns_read(recipe)` of the schema CLIPS.
-        sources: schema SOURCES.
+        sources: at least SOURCE_COLUMNS of the schema SOURCES.
         gaps: schema GAPS.
         on: the day on which rights must hold.
         without: clusters of duplicates that may not be kept.

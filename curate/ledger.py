@@ -31,9 +31,9 @@ def ledger_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, judged: pa
     codes[places] = pc.index_in(drawn_out["rule"], pa.array(names, pa.string())).to_numpy()
     detail = judged["detail"].combine_chunks() if len(judged) else pa.array([], pa.string())
     if len(places):
-        late = np.zeros(len(codes), bool)
-        late[places] = True
-        detail = pc.replace_with_mask(detail, pa.array(late), drawn_out["detail"].combine_chunks())
+        told = np.arange(len(codes))
+        told[places] = len(codes) + np.arange(len(places))
+        detail = pa.concat_arrays([detail, drawn_out["detail"].combine_chunks()]).take(pa.array(told))
     columns = {name: clips[name] for name in ("source_id", "clip_id", "start_s", "end_s")}
     rejected = pa.array((codes >= 0).astype(np.int8))
     rule = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8(), mask=codes < 0), pa.array(names, pa.string()))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.corpus import Corpus, CorpusError
-from curate.decide import Decision, columns_read, decide, verdicts
+from curate.decide import SOURCE_COLUMNS, Decision, columns_read, decide, verdicts
 from curate.draw import draws
 from curate.funnel import Step, funnel_table
 from curate.journal import record
@@ -85,7 +85,7 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     if not found:
         raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
     clip = corpus.table("clips", columns=sorted(columns_read(recipe))).filter(pc.field("clip_id") == clip_id)
-    judged = verdicts(recipe, clip, corpus.table("sources"), on=on or _today(), without=without)
+    judged = verdicts(recipe, clip, _sources(corpus), on=on or _today(), without=without)
     told = [Verdict(rule.name, rule.wants, detail is None, detail) for rule, detail in judged]
     decided_by, reached = found[0]["rule"], all(verdict.passes for verdict in told)
     for draw in draws(recipe):
@@ -139,7 +139,11 @@ def recipe_digest(recipe: Recipe) -> str:
 
 def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:
     clips = corpus.table("clips", columns=sorted(columns_read(recipe)))
-    return decide(recipe, clips, corpus.table("sources"), corpus.read("gaps"), on=on or _today(), without=without)
+    return decide(recipe, clips, _sources(corpus), corpus.read("gaps"), on=on or _today(), without=without)
+
+
+def _sources(corpus: Corpus) -> pa.Table:
+    return corpus.table("sources", columns=SOURCE_COLUMNS)
 
 
 def _today() -> date:

@@ -45,8 +45,9 @@ def stored(name: str) -> View:
     return View(LEDGER if name.startswith("ledger/") else RELATIONS[name], order, f'SELECT * FROM "{name}"', {name: None})
 
 
-def sources() -> View:
-    """What was added, joined with what reading found."""
+def sources(columns: Sequence[str] | None = None) -> View:
+    """What was added, joined with what reading found; only with what the asked columns need."""
+    schema = SOURCES if columns is None else pa.schema([field for field in SOURCES if field.name in {"source_id", *columns}])
     read_columns = {
         **{name: f"coalesce(r.{name}, a.{name})" for name in ("width", "height", "fps")},
         **{name: f"r.{name}" for name in READ_LATER},
@@ -54,10 +55,12 @@ def sources() -> View:
         **{name: f"CASE WHEN a.status = 'ok' AND r.source_id IS NOT NULL THEN r.{name} ELSE a.{name} END" for name in ("status", "rule", "reason")},
         "warnings": "list_concat(coalesce(a.warnings, []), coalesce(r.warnings, []))",
     }
-    columns = ", ".join(f"{read_columns.get(name, f'a.{name}')} AS {name}" for name in SOURCES.names)
+    shown = ", ".join(f"{read_columns.get(name, f'a.{name}')} AS {name}" for name in schema.names)
+    needed = {*schema.names, "status", "container_duration_s"}
+    reads = {name: [column for column in RELATIONS[name].names if column in needed] for name in ("added", "readings")}
     added = 'SELECT DISTINCT ON (source_id) * FROM "added" ORDER BY source_id'
-    query = f'SELECT {columns} FROM ({added}) a LEFT JOIN "readings" r USING (source_id)'
-    return View(SOURCES, ("source_id",), query, {"added": None, "readings": None})
+    query = f'SELECT {shown} FROM ({added}) a LEFT JOIN "readings" r USING (source_id)'
+    return View(schema, ("source_id",), query, reads)
 
 
 def clips(makers: Mapping[str, str], columns: Sequence[str] | None = None) -> View:

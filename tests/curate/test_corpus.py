@@ -10,11 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.commits import StoreError, bundle, unbundle
 from curate.corpus import Corpus, CorpusError, open_corpus
+from curate.parts import Parts
 from curate.relations import RELATIONS
 from schemas.clip import CLIPS, LEDGER, clip_id
 from schemas.source import SOURCES
@@ -352,3 +354,13 @@ def test_any_order_of_commits_gatherings_and_swaps_reads_back_as_one_set(steps: 
             swapped = {number}
     assert sorted(corpus.table("clips")["start_frame"].to_pylist()) == sorted(appended)
     assert corpus.read("duplicates")["clip_id"].to_pylist() == [str(number) for number in swapped]
+
+
+@pytest.mark.parametrize("ids", [["a", "b", "c"], ["a", "c", "b"], ["a", "b", "b"], ["b", "c", None], [None], [], ["a", "a"]])
+def test_a_part_is_sorted_whatever_order_its_rows_came_in(tmp_path: Path, ids: list[str | None]) -> None:
+    parts = Parts(LocalFileSystem(), str(tmp_path))
+    rows = pa.table(
+        {"clip_id": pa.chunked_array([pa.array(ids[:2], pa.string()), pa.array(ids[2:], pa.string())]), "start_s": pa.array(range(len(ids), 0, -1))}
+    )
+    found = parts.read(parts.write_one("spans", [rows]))
+    assert found.to_pylist() == rows.sort_by([("clip_id", "ascending"), ("start_s", "ascending")]).to_pylist()
