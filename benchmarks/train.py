@@ -26,10 +26,10 @@ from schemas.run import Phase, TrainingRun
 from train import checkpoint
 from train.attention import TemporalAttention
 from train.data import ClipReader, training_batches
-from train.encoders import LatentSpace, open_latent_space, open_text
+from train.encoders import Encoders, LatentSpace, open_latent_space, open_text
 from train.loop import PhaseTraining, World
 from train.shards import Shards
-from train.tasks import TASKS, Encoders
+from train.tasks import TASKS
 
 LATENT_OF_STABLE_DIFFUSION: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),

@@ -16,7 +16,7 @@ from schemas.run import Phase, TrainingRun
 from train.clips import to_clip, to_frames, write_mp4
 from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resize_clip
 from train.draws import generator
-from train.encoders import LatentSpace, open_latent_space, open_text
+from train.encoders import LatentSpace, TextFeatures, open_latent_space, open_text, published_folder
 from train.samplers import denoise, guided, in_chunks
 from train.tasks import TASKS
 
@@ -50,6 +50,14 @@ class _Asked:
         return torch.randn((1, *shape), generator=generator(self.seed, "sample", purpose))
 
 
+@dataclass(frozen=True)
+class Plain:
+    """The plain answer that a `residual` stage improves on, blending or bicubic: in pixels, and in the latents the stage works in."""
+
+    clip: Tensor
+    latents: Tensor
+
+
 class Cascade(DiffusionPipeline):
     """Text to video in up to three stages, as far as they were trained.
 
@@ -73,16 +81,21 @@ class Cascade(DiffusionPipeline):
         if run is None:
             raise DocumentError("a Cascade needs the run that made its networks; use Cascade.from_pretrained(folder)")
         self.training_run = TrainingRun.model_validate(run)
-        self.latents = open_latent_space(self.training_run) if autoencoder is None else LatentSpace(autoencoder)
+        self.latents = (open_latent_space(self.training_run) if autoencoder is None else LatentSpace(autoencoder)).in_tiles()
         self.register_modules(base=base, interpolation=interpolation, vsr=vsr, autoencoder=self.latents.autoencoder)
         self.register_to_config(run=run)
-        self.text = open_text(self.training_run.text, self.training_run.models, "cpu")
+        own_space = vsr is not None and published_folder(self.training_run, "vsr") != self.training_run.models
+        self._upscaler_latents = open_latent_space(self.training_run, "vsr").in_tiles() if own_space and not self.latents.embedded else self.latents
         self.set_progress_bar_config(disable=True)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that were trained, in order."""
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+
+    def text_of(self, stage: str) -> TextFeatures:
+        """The text encoder that a stage was trained with."""
+        return open_text(self.training_run.text, published_folder(self.training_run, stage), "cpu")
 
     @torch.no_grad()
     def __call__(
@@ -113,9 +126,9 @@ class Cascade(DiffusionPipeline):
         chosen = self._stages_upto(upto)
         asked = _Asked(prompt, negative_prompt, seed, steps, guidance, sampler, guidance_rescale, listener, self.training_run.preset == "lavie")
         latents = self._generate(asked)
-        if "interpolation" in chosen:
-            latents = self._interpolate(latents, asked)
         clip = self.latents.decode(latents)
+        if "interpolation" in chosen:
+            clip = self._interpolate(clip, latents, asked)
         if "vsr" in chosen:
             clip = self._upscale(clip, asked)
         return to_frames(clip)
@@ -123,8 +136,9 @@ class Cascade(DiffusionPipeline):
     @torch.no_grad()
     def interpolate(self, frames: np.ndarray, prompt: str = "", seed: int = 0, steps: int = 1, guidance: float = 1.0) -> np.ndarray:
         """More frames of a video of one's own: uint8 (K, H, W, 3) to (1 + scale·(K-1), H, W, 3)."""
-        latents = self.latents.encode(to_clip(frames).to(self.device))
-        return to_frames(self.latents.decode(self._interpolate(latents, _Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance}))))
+        asked = _Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance})
+        clip = to_clip(frames).to(self.device)
+        return to_frames(self._interpolate(clip, self.latents.encode(clip), asked))
 
     @torch.no_grad()
     def upscale(self, frames: np.ndarray, prompt: str = "", seed: int = 0, steps: int = 1, guidance: float = 1.0, noise_level: int | None = None) -> np.ndarray:
@@ -158,7 +172,8 @@ class Cascade(DiffusionPipeline):
         noise = asked.noise("base", (self.latents.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
         return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text), first_frame=first_frame)
 
-    def _interpolate(self, keys: Tensor, asked: _Asked) -> Tensor:
+    def _interpolate(self, clip: Tensor, keys: Tensor, asked: _Asked) -> Tensor:
+        """All frames (1, 3, F, H, W), from the key frames and their latents."""
         scale = self._phase("interpolation").scale
         condition = repeat_keys(keys, scale)
         noise = asked.noise("interpolation", condition.shape[1:]).to(keys)
@@ -166,16 +181,19 @@ class Cascade(DiffusionPipeline):
         def answer(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
             return self.interpolation(torch.cat([noised, condition.expand(len(noised), -1, -1, -1, -1)], dim=1), time, text)
 
-        return self._denoise("interpolation", noise, asked, answer, blend_keys(keys, scale))
+        plain = Plain(blend_keys(clip, scale), blend_keys(keys, scale)) if self._phase("interpolation").prediction == "residual" else None
+        return self._decoded(self.latents, self._denoise("interpolation", noise, asked, answer, plain), plain)
 
     def _upscale(self, low: Tensor, asked: _Asked, noise_level: int | None = None) -> Tensor:
         phase = self._phase("vsr")
         height, width = low.shape[-2] * phase.scale, low.shape[-1] * phase.scale
         level = torch.tensor([min(LOW_RESOLUTION_NOISE, phase.noise_level) if noise_level is None else noise_level], device=low.device)
         noised_low = noise_low_resolution(low, asked.noise("low resolution", low.shape[1:]).to(low), level)
-        plain = self.latents.encode(resize_clip(noised_low, height, width).clamp(-1, 1))
-        seen = resize_clip(noised_low, *plain.shape[-2:])
-        noise = asked.noise("vsr", plain.shape[1:]).to(low)
+        space = self._upscaler_latents.to(self.device)
+        large = resize_clip(noised_low, height, width).clamp(-1, 1)
+        plain = Plain(large, space.encode(large)) if phase.prediction == "residual" else None
+        seen = resize_clip(noised_low, height // space.downscale, width // space.downscale)
+        noise = asked.noise("vsr", (space.channels, *seen.shape[2:])).to(low)
 
         def answer(noised: Tensor, time: Tensor, text: Tensor, span: slice) -> Tensor:
             both = len(noised)
@@ -184,7 +202,15 @@ class Cascade(DiffusionPipeline):
         def chunked(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
             return in_chunks(lambda part, at, span: answer(part, at, text, span), noised.shape[2], phase.frames, phase.frames // 4)(noised, time)
 
-        return self.latents.decode(self._denoise("vsr", noise, asked, chunked, plain))
+        return self._decoded(space, self._denoise("vsr", noise, asked, chunked, plain), plain)
+
+    @staticmethod
+    def _decoded(space: LatentSpace, latents: Tensor, plain: Plain | None) -> Tensor:
+        """The clip of some latents; where a plain answer was improved on, that answer and what the latents add to it, so that detail
+        which the latent space cannot hold is kept."""
+        if plain is None:
+            return space.decode(latents)
+        return (plain.clip + space.decode(latents) - space.decode(plain.latents)).clamp(-1, 1)
 
     def _denoise(
         self,
@@ -192,13 +218,13 @@ class Cascade(DiffusionPipeline):
         noise: Tensor,
         asked: _Asked,
         answer: Callable[[Tensor, Tensor, Tensor], Tensor],
-        plain: Tensor | None = None,
+        plain: Plain | None = None,
         first_frame: Tensor | None = None,
     ) -> Tensor:
         """Sample a stage under guidance."""
         phase, scale, steps = self._phase(stage), asked.guidance_of(stage), asked.steps_of(stage)
         null = TASKS[phase.task].null_caption if asked.negative_prompt is None else asked.negative_prompt
-        text = self.text.encode([asked.prompt] if scale == 1 else [asked.prompt, null]).to(self.device)
+        text = self.text_of(stage).encode([asked.prompt] if scale == 1 else [asked.prompt, null]).to(self.device)
 
         def network(noised: Tensor, time: Tensor) -> Tensor:
             if scale == 1:
@@ -208,7 +234,8 @@ class Cascade(DiffusionPipeline):
 
         sampler = asked.sampler or ("euler" if phase.prediction == "flow" else "ddim")
         chance = generator(asked.seed, "sampler", stage)
-        return denoise(network, noise, phase, sampler, steps, chance, plain, first_frame, lambda done: asked.listener(f"sample {stage}", done, steps))
+        plain_latents = None if plain is None else plain.latents
+        return denoise(network, noise, phase, sampler, steps, chance, plain_latents, first_frame, lambda done: asked.listener(f"sample {stage}", done, steps))
 
     def _phase(self, stage: str) -> Phase:
         return next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])

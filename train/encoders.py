@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from schemas.run import TrainingRun
 from train.autoencoder import PatchAutoencoder
 
 MINILM_TOKENS = 24
+UPSCALER = "upscaler"
 # Pictures encoded or decoded at once.
 CHUNK = 64
 
@@ -28,6 +30,12 @@ class LatentSpace:
         config = autoencoder.config
         self.channels: int = autoencoder.latent_channels if self.embedded else config.latent_channels
         self.downscale: int = autoencoder.downscale if self.embedded else 2 ** (len(config.block_out_channels) - 1)
+
+    def in_tiles(self) -> "LatentSpace":
+        """The same latent space, in which pictures larger than the autoencoder was made for are coded in overlapping tiles: memory stays bounded."""
+        if not self.embedded:
+            self.autoencoder.enable_tiling()
+        return self
 
     def to(self, device: torch.device) -> "LatentSpace":
         """The same latent space on a device."""
@@ -116,16 +124,48 @@ def open_text(name: str, models: str | None, device: str) -> TextFeatures:
     return TextFeatures(name, models, device)
 
 
-def open_latent_space(run: TrainingRun) -> LatentSpace:
-    """The latent space a run asks for, as it is before any training.
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen networks between clips and the one that learns."""
+
+    latents: LatentSpace
+    text: TextFeatures
+
+
+def open_encoders(run: TrainingRun, component: str, device: torch.device, trained: Path) -> Encoders:
+    """The encoders of one part of the cascade.
+
+    Args:
+        component: `base`, `interpolation`, `vsr` or `autoencoder`.
+        trained: where the embedded autoencoder lies if a phase has trained it.
+
+    Raises:
+        DocumentError: published encoders are asked for and are not in the folder `models`.
+    """
+    if run.latent == "embedded" and trained.exists():
+        latents = LatentSpace(PatchAutoencoder.from_pretrained(trained, local_files_only=True).eval())
+    else:
+        latents = open_latent_space(run, component)
+    return Encoders(latents.to(device), open_text(run.text, published_folder(run, component), str(device)))
+
+
+def open_latent_space(run: TrainingRun, component: str = "base") -> LatentSpace:
+    """The latent space a part of the cascade works in, as it is before any training.
 
     Raises:
         DocumentError: the published autoencoder is asked for and is not in the folder `models`.
     """
     if run.latent == "embedded":
         return LatentSpace(PatchAutoencoder().eval())
-    folder = _models_folder(run.models, "latent = 'stable-diffusion'") / "vae"
+    folder = _models_folder(published_folder(run, component), "latent = 'stable-diffusion'") / "vae"
     return LatentSpace(AutoencoderKL.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False))
+
+
+def published_folder(run: TrainingRun, component: str) -> str | None:
+    """Where the published encoders of a part are: Stable Diffusion's in `models`, and for super-resolution those of the x4 upscaler
+    in `models/upscaler`, if it is there (LaVie's own works in that space: a factor of 4, and OpenCLIP-H's text)."""
+    own = Path(run.models) / UPSCALER if run.models and component == "vsr" else None
+    return str(own) if own is not None and own.is_dir() else run.models
 
 
 def _minilm_folder() -> Path:

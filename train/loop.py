@@ -12,17 +12,16 @@ from torch import nn
 from schemas.document import DocumentError
 from schemas.run import TrainingRun
 from train import checkpoint
-from train.autoencoder import PatchAutoencoder
 from train.data import Batch, ClipReader, training_batches
 from train.draws import generator, training_draws
-from train.encoders import LatentSpace, device_of, open_latent_space, open_text
+from train.encoders import device_of, open_encoders
 from train.grids import write_grid
 from train.logbook import Logbook
 from train.lora import add_lora, merge_lora
 from train.metrics import mean_held_out_loss
 from train.optimization import WeightAverage, choose_trainable, learning_rate, make_optimizer
 from train.shards import Shards
-from train.tasks import TASKS, Encoders, Task
+from train.tasks import TASKS, Task
 from train.unet import VideoUNet
 from train.weights import initialise
 
@@ -90,15 +89,13 @@ def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, worl
     world.wait()
     with threads(run.threads):
         device = device_of(run)
-        encoders = Encoders(open_latent_space(run).to(device), open_text(run.text, run.models, str(device)))
         for phase in run.phases:
-            task = TASKS[phase.task](phase, encoders)
-            part = folder / "cascade" / task.component
+            component = TASKS[phase.task].component
+            part = folder / "cascade" / component
+            task = TASKS[phase.task](phase, open_encoders(run, component, device, folder / "cascade" / "autoencoder"))
             if not part.exists():
                 PhaseTraining(run, task, shards, folder, device, world).finish(part, listener)
             world.wait()
-            if phase.task == "autoencode":
-                encoders = Encoders(LatentSpace(PatchAutoencoder.from_pretrained(part).eval()).to(device), encoders.text)
     return folder / "cascade"
 
 

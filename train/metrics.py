@@ -11,9 +11,9 @@ from schemas.table import column
 from train.checkpoint import load_component, read_run
 from train.data import Batch, ClipReader, held_out_batches
 from train.draws import generator, held_out_draws
-from train.encoders import LatentSpace, device_of, open_latent_space, open_text
+from train.encoders import device_of, open_encoders
 from train.shards import Shards
-from train.tasks import TASKS, Encoders, Task
+from train.tasks import TASKS, Task
 
 LEVELS = (100, 300, 500, 700, 900)
 BATCH = 4
@@ -76,8 +76,7 @@ def open_task(checkpoint: Path, shards: str, task: str) -> tuple[Task, nn.Module
     if phase is None:
         raise ValueError(f"{checkpoint}: its run has no phase `{task}`; it has {', '.join(phase.task for phase in run.phases)}")
     device = device_of(run)
-    latents = LatentSpace(load_component(cascade, "autoencoder")) if (cascade / "autoencoder").exists() else open_latent_space(run)
-    asked = TASKS[task](phase, Encoders(latents.to(device), open_text(run.text, run.models, str(device))))
+    asked = TASKS[task](phase, open_encoders(run, TASKS[task].component, device, cascade / "autoencoder"))
     return asked, load_component(cascade, asked.component).to(device), ClipReader(Shards(shards), phase)
 
 

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,18 +13,10 @@ from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resi
 from train.data import Batch, pixels
 from train.degradations import degrade
 from train.draws import Draws
-from train.encoders import LatentSpace, TextFeatures
+from train.encoders import Encoders
 from train.objective import Objective
 from train.presets import Stage, unet_config
 from train.unet import VideoUNet
-
-
-@dataclass(frozen=True)
-class Encoders:
-    """The frozen networks between clips and the one that learns."""
-
-    latents: LatentSpace
-    text: TextFeatures
 
 
 class Task(ABC):
@@ -165,7 +156,8 @@ class Upscale(Task):
             low_res=resize_clip(noised_low, *latents.shape[-2:]),
             class_labels=levels,
         )
-        return self._denoising_errors(answer, latents, noise, draws, self.plain(noised_low, *large.shape[-2:]))
+        plain = self.plain(noised_low, *large.shape[-2:]) if self.phase.prediction == "residual" else None
+        return self._denoising_errors(answer, latents, noise, draws, plain)
 
     def plain(self, low: Tensor, height: int, width: int) -> Tensor:
         """Latents of the small pictures enlarged by bicubic interpolation: what `residual` improves on."""

@@ -10,6 +10,8 @@ import torch
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
 from train.cascade import Cascade, open_cascade, write_mp4
+from train.clips import to_clip, to_frames
+from train.conditions import blend_keys, resize_clip
 from train.loop import train
 from train.samplers import SAMPLERS, denoise, guided, in_chunks, overlapping_chunks
 from train.schedules import signal
@@ -117,3 +119,15 @@ def test_a_base_that_knows_first_frames_goes_on_from_the_last_one(shards: Path, 
     assert np.array_equal(longer[:4], start)
     with pytest.raises(DocumentError, match="first_frame"):
         cascade.extend(start, "a square")
+
+
+def test_a_stage_that_adds_nothing_gives_the_plain_answer_and_loses_none_of_it(cascade: Cascade, monkeypatch: pytest.MonkeyPatch):
+    """Noise is what the embedded latent space cannot hold."""
+    for stage in ("interpolation", "vsr"):
+        monkeypatch.setattr(getattr(cascade, stage), "forward", lambda sample, *rest, **named: torch.zeros_like(sample[:, : cascade.latents.channels]))
+    frames = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    between = cascade.interpolate(frames)
+    assert np.abs(between.astype(int) - to_frames(blend_keys(to_clip(frames), 4))).max() <= 1
+    large = cascade.upscale(frames, noise_level=0)
+    # The lowest noise level is not quite none: a grey level or so.
+    assert np.abs(large.astype(int) - to_frames(resize_clip(to_clip(frames), 64, 64))).mean() < 2
