@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from curate import journal
 from curate.corpus import Corpus, source_of
 from curate.engine import Listener
 from curate.quarantine import policy_of
+from curate.recognise import SIZE, Recognition, small_luma
 from curate.shards import members_of
 from curate.trace import manifests
 from curate.video import MediaError, decode
@@ -96,9 +98,10 @@ def _shard_problems(
         strays = [member for member in members if indexed.get((shard["shard"], member["clip_id"], member["suffix"])) != (member["offset"], member["bytes"])]
         if strays:
             yield f"{len(strays)} files lie elsewhere than the index says, such as {strays[0]['clip_id']}.{strays[0]['suffix']}"
+        known = Recognition.of(corpus, list(shard["clips"]) if pictures else [])
         for clip_id, mine in itertools.groupby(members, key=lambda member: member["clip_id"]):
             files = {member["suffix"]: _bytes_at(file, member["offset"], member["bytes"]) for member in mine}
-            yield from _sample_problems(clip_id, files, clips, manifest["recipe"]["encoding"], pictures)
+            yield from _sample_problems(clip_id, files, clips, manifest["recipe"]["encoding"], known if pictures else None)
 
 
 def _bytes_at(file: IO[bytes], offset: int, size: int) -> bytes:
@@ -107,9 +110,9 @@ def _bytes_at(file: IO[bytes], offset: int, size: int) -> bytes:
 
 
 def _sample_problems(
-    clip_id: str, files: Mapping[str, bytes], clips: Mapping[str, Mapping[str, Any]], encoding: Mapping[str, Any], pictures: bool
+    clip_id: str, files: Mapping[str, bytes], clips: Mapping[str, Mapping[str, Any]], encoding: Mapping[str, Any], known: Recognition | None
 ) -> Iterator[str]:
-    """What is wrong with one sample."""
+    """What is wrong with one sample; its pictures are looked at where it is known what they were."""
     if {CAPTION_SUFFIX, FACTS_SUFFIX} - files.keys() or not {VIDEO_SUFFIX, IMAGE_SUFFIX} & files.keys():
         yield f"{clip_id}: is not whole, it has only {', '.join(sorted(files))}"
         return
@@ -119,19 +122,24 @@ def _sample_problems(
         return
     if facts.get("num_frames") != row["num_frames"]:
         yield f"{clip_id}: says it has {facts.get('num_frames')} frames, and its row says {row['num_frames']}"
-    if pictures and VIDEO_SUFFIX in files:
-        yield from _picture_problems(clip_id, files[VIDEO_SUFFIX], facts["encoded"], row, encoding)
+    if known is not None and VIDEO_SUFFIX in files:
+        yield from _picture_problems(clip_id, files[VIDEO_SUFFIX], facts["encoded"], row, encoding, known)
 
 
-def _picture_problems(clip_id: str, video: bytes, told: Mapping[str, Any], row: Mapping[str, Any], encoding: Mapping[str, Any]) -> Iterator[str]:
-    """Frames counted and timed: as many as the sample says, and as long as the row says."""
+def _picture_problems(
+    clip_id: str, video: bytes, told: Mapping[str, Any], row: Mapping[str, Any], encoding: Mapping[str, Any], known: Recognition
+) -> Iterator[str]:
+    """Frames counted, timed and recognised: as many as the sample says, as long as the row says, the first and the last showing what was measured."""
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
         file.write(video)
         file.flush()
         try:
             frames, ends_s = 0, 0.0
+            lumas, times_s = [np.empty((0, *SIZE[::-1]), np.int16)], [np.empty(0)]
             for chunk in decode(file.name, SIDE):
                 frames, ends_s = frames + len(chunk), float(chunk.ends_s[-1])
+                lumas.append(np.stack([small_luma(picture) for picture in chunk.pictures]))
+                times_s.append(chunk.times_s)
         except MediaError as error:
             yield f"{clip_id}: does not decode: {error}"
             return
@@ -140,3 +148,8 @@ def _picture_problems(clip_id: str, video: bytes, told: Mapping[str, Any], row: 
     wanted_s = row["end_s"] - row["start_s"]
     if encoding["mode"] == "encode" and abs(ends_s - wanted_s) * (told["fps"] or 24.0) > TOLERANCE_FRAMES:
         yield f"{clip_id}: lasts {ends_s:.3f} s, and its row says {wanted_s:.3f} s"
+    own = slice(told.get("in_frame", 0), told.get("out_frame"))
+    held, when_s = np.concatenate(lumas)[own], np.concatenate(times_s)[own]
+    if len(held):
+        for number, levels in known.strange(clip_id, row["start_s"], held, when_s - when_s[0]):
+            yield f"{clip_id}: shows something else than frame {number} of its source ({levels:.0f} of 255 levels apart)"

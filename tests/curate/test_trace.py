@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ffmpeg
 import imageio_ffmpeg
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -269,6 +270,21 @@ def test_verification_counts_the_frames_of_packed_clips(corpus: Corpus) -> None:
     problems = verify(corpus).problems
     assert any("and its row says" in problem for problem in problems)
     assert any("do not add up" in problem or "end after their source" in problem for problem in problems)
+
+
+def test_verification_recognises_the_pictures_of_packed_clips(corpus: Corpus) -> None:
+    one, other = named(corpus, "a"), named(corpus, "c")
+
+    def exchanged(rows: pa.Table) -> pa.Table:
+        """What was kept of one film told of the other, which is as long: as if the wrong film had been packed."""
+        images = {row["proxy_index"]: row["image"] for row in rows.to_pylist() if (row["source_id"], row["kind"]) == (other, "frame")}
+        told = [row | {"image": images.get(row["proxy_index"], row["image"])} if row["source_id"] == one else row for row in rows.to_pylist()]
+        return pa.Table.from_pylist(told, schema=rows.schema)
+
+    corpus.gather()
+    corpus.store.rewrite({"proxies": exchanged})
+    problems = verify(corpus).problems
+    assert problems and all(f"{one}-" in problem and "shows something else than frame" in problem for problem in problems), problems
 
 
 def test_rights_that_ran_out_after_packing_are_found(corpus: Corpus, made: Path, tmp_path: Path) -> None:
