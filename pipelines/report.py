@@ -67,7 +67,7 @@ def _page(corpus: Corpus, selection: str, extras: Extras) -> dict[str, Any]:
         "description": recipe.description,
         "clips": len(judged),
         "kept_clips": len(kept),
-        "unstated": sum(row["license"] == "unstated" for row in sources.values()),
+        "unstated": sum(row["license"] == "unstated" and row["status"] == STATUS_OK for row in sources.values()),
         "figures": _figures(sources, ledger, clips),
         "seconds": _seconds(ledger),
         "funnel": _funnel(corpus.read(f"funnels/{selection}").to_pylist()),

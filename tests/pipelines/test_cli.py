@@ -83,6 +83,15 @@ def faststart(film, to):
     ffmpeg.input(str(film)).output(str(to), c="copy", movflags="faststart", loglevel="error").run(cmd=imageio_ffmpeg.get_ffmpeg_exe())
 
 
+def test_the_report_warns_of_unstated_rights_only_where_footage_was_used(corpus, made_footage, tmp_path):
+    assert "are unstated" in (corpus / "report.html").read_text()
+    rights = tmp_path / "rights.csv"
+    rights.write_text("path,license,rights_holder\nstill.mp4,CC0-1.0,Somebody\n")
+    result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--on", "here", "--rights", rights)
+    assert result.exit_code == SOME_FAILED, "one film is broken"
+    assert "are unstated" not in (tmp_path / "corpus" / "report.html").read_text()
+
+
 def test_running_the_chain_again_changes_nothing(corpus, made_footage):
     before = {path.relative_to(corpus): path.read_bytes() for path in (corpus / "shards").rglob("*.tar")}
     clips = open_corpus(str(corpus)).table("clips")
