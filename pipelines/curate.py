@@ -12,7 +12,7 @@ from curate.corpus import Corpus, open_corpus
 from curate.deduplicate import deduplicate
 from curate.engine import choose_engine
 from curate.pack import PackReport, pack
-from curate.read import ReadVideos
+from curate.read import ReadVideos, Splitter
 from curate.score import score_corpus
 from curate.select import Selection, select
 from curate.sources import add_sources
@@ -49,14 +49,14 @@ def curate(
     return Curated(corpus, selection, shards, failed_sources(corpus))
 
 
-def measure(corpus: Corpus, profile: Profile, on: On, *, only: str | None = None, listener: Listener) -> None:
+def measure(corpus: Corpus, profile: Profile, on: On, *, only: str | None = None, splitter: Splitter | None = None, listener: Listener) -> None:
     """Read every source that was not read yet, once; then score the clips that a scorer has not seen."""
     run = choose_engine(on, footage_s(corpus))
     pending = pending_sources(corpus) if only is None else None
     if pending is not None and pending.num_rows:
         done = 0
         listener("read", done, pending.num_rows)
-        for made in run(pending, [ReadVideos(corpus.url)]):
+        for made in run(pending, [ReadVideos(corpus.url, splitter)]):
             done += len(set(made["source_id"].to_pylist()))
             listener("read", done, pending.num_rows)
     score_corpus(corpus, profile, run, only=only, listener=listener)

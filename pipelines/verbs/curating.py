@@ -12,8 +12,11 @@ from curate.caption import caption_corpus
 from curate.captioners import HOW_TO_NAME, CaptionError, captioner_named
 from curate.corpus import open_corpus
 from curate.deduplicate import deduplicate as find_duplicates
+from curate.divide import Lengths
 from curate.engine import choose_engine
 from curate.pack import pack as pack_shards
+from curate.read import Splitter
+from curate.shots import DETECTORS
 from curate.sources import add_sources
 from pipelines import curate as steps
 from pipelines.progress import progress_shown
@@ -30,6 +33,7 @@ from pipelines.verbs.options import (
     end_with_failures,
     engine_named,
     funnel_shown,
+    one_of,
     profile_named,
 )
 from schemas.document import DocumentError
@@ -77,6 +81,10 @@ def measure(
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
     only: Annotated[str | None, typer.Option("--only", help="One scorer, run on the proxies of what was read before; decodes nothing.")] = None,
+    detector: Annotated[str, typer.Option("--detector", help=f"How shots are found: {', '.join(DETECTORS)}.")] = "cascade",
+    clip_s: Annotated[float, typer.Option("--clip-s", min=0.5, help="Length of the clips into which long shots are divided, in seconds.")] = 5.0,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Pictures kept of each clip, for scorers, captioners and people.")] = 4,
+    picture_side: Annotated[int, typer.Option("--picture-side", min=64, max=640, help="Their longer side, in pixels.")] = 512,
 ) -> None:
     """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies.
 
@@ -84,7 +92,8 @@ def measure(
     """
     with progress_shown(console) as listener:
         opened = open_corpus(corpus)
-        steps.measure(opened, profile_named(profile), engine_named(on), only=only, listener=listener)
+        splitter = Splitter(one_of("--detector", detector, tuple(DETECTORS)), Lengths(target_s=clip_s, maximum_s=2 * clip_s), pictures, picture_side)
+        steps.measure(opened, profile_named(profile), engine_named(on), only=only, splitter=splitter, listener=listener)
     console.print(f"{opened.table('clips').num_rows} clips in {escape(corpus)}")
     end_with_failures(opened)
 
