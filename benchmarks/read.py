@@ -1,6 +1,7 @@
 """What reading costs: CPU seconds per second of video, the whole process, beside PyAV's plain decode and beside a naive way of many passes.
 
-    python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,600] [--out FILE]
+    python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,600]
+                              [--arms floor,rules,cascade,everywhere,naive] [--out FILE]
 
 Each arm runs in a process of its own, so that it is charged with all it starts; what it spends before the film (imports, weights, a first small
 film) is told apart as start-up. Films are made once, out of the shared footage.
@@ -88,6 +89,7 @@ ARMS: dict[str, Callable[[str], dict[str, Any]]] = {
     "clipmill, TransNetV2 on every frame": reading("transnetv2"),
     "naive passes": naive,
 }
+SHORT = dict(zip(("floor", "rules", "cascade", "everywhere", "naive"), ARMS, strict=True))
 
 
 def spent(name: str, warming: str, path: str, profile: bool) -> dict[str, Any]:
@@ -141,14 +143,14 @@ def ask(name: str, warming: Path, path: Path, profile: bool = False) -> dict[str
     return answer
 
 
-def compared(media: Path, work: Path, heights: list[int], seconds: int) -> list[str]:
-    """Every arm at every height."""
+def compared(media: Path, work: Path, heights: list[int], seconds: int, arms: list[str]) -> list[str]:
+    """Arms at every height, the first of them the floor."""
     warming, lines = film(media, work, *WARMING), list[str]()
     for height in heights:
         path = film(media, work, height, seconds)
         lines += [f"## {height}p, {seconds} s, {megabits_a_second(path, seconds):.1f} Mbit/s, a cut every five seconds", ""]
-        rows, base = [], 0.0
-        for name in ARMS:
+        rows, base, proxies = [], 0.0, ""
+        for name in arms:
             told = ask(name, warming, path)
             per_s = told["cpu_s"] / seconds
             base = base or per_s
@@ -219,6 +221,7 @@ def main() -> None:
     parser.add_argument("--heights", default="720,1080")
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--lengths", default="10,120,600")
+    parser.add_argument("--arms", default=",".join(SHORT), help="of " + ", ".join(SHORT))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
     parser.add_argument("--films", nargs=2, help=argparse.SUPPRESS)
@@ -228,8 +231,9 @@ def main() -> None:
         print(json.dumps(spent(given.arm, *given.films, given.profile)))
         return
     numbers = [[int(each) for each in text.split(",") if each] for text in (given.heights, given.lengths)]
+    arms = [SHORT[each] for each in given.arms.split(",")]
     lines = ["# What reading costs", "", f"{date.today()}, {os.cpu_count()} cores (AMD EPYC, shared with other work), no GPU, PyAV {av.__version__}.", ""]
-    lines += [*compared(given.media, given.work, numbers[0], given.seconds), *at_lengths(given.media, given.work, numbers[1]), *network()]
+    lines += [*compared(given.media, given.work, numbers[0], given.seconds, arms), *at_lengths(given.media, given.work, numbers[1]), *network()]
     print("\n".join(lines))
     if given.out:
         given.out.write_text("\n".join(lines))
