@@ -3,15 +3,18 @@
 import itertools
 import json
 import os
+import struct
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
 
 from curate import sandbox
 from curate.media import OPEN_OPTIONS
+from curate.media_process import MEMORY_BYTES
 from curate.video import Decoding, MediaError, decode, probe
 
 UNREADABLE = {"truncated_no_moov.mp4", "zero_byte.mp4", "text_renamed.mp4", "self.mp4", "dangling.mp4", "directory.mp4", "fifo.mp4", "looped"}
@@ -58,6 +61,28 @@ def test_the_process_that_decodes_knows_no_secret_of_ours(monkeypatch, made_foot
     probe(str(made_footage / "moving.mp4"))
     (process,) = sandbox._idle
     assert b"precious" not in Path(f"/proc/{process._process.pid}/environ").read_bytes() if sys.platform == "linux" else True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are told by /proc")
+def test_the_process_that_decodes_has_limits(made_footage):
+    sandbox.close_idle()
+    probe(str(made_footage / "moving.mp4"))
+    (process,) = sandbox._idle
+    told = Path(f"/proc/{process._process.pid}/limits").read_text()
+    soft = {line[:25].strip(): line[25:].split()[0] for line in told.splitlines()[1:]}
+    assert int(soft["Max address space"]) <= MEMORY_BYTES
+    assert (soft["Max file size"], soft["Max core file size"]) == ("0", "0")
+    assert int(soft["Max open files"]) <= 64
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_memory_is(tmp_path):
+    """A PNG header of 60000 x 60000 pixels, and nothing behind it."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (head, data, b"IEND")]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(MediaError):
+        probe(str(tmp_path / "bomb.png"))
 
 
 def test_one_process_serves_many_questions(made_footage):
