@@ -99,7 +99,7 @@ WATERMARK = Model(
     "package:clipmill",
     "Apache-2.0",
     "Finds marks laid over a film; made by benchmarks/train_watermark, described in curate/weights/watermark.md",
-    (ModelFile("weights/watermark-1.safetensors", 1729748, "2a6739a3b1d79ea33a2c8bab1a825ddc5c7af6fe5911ec1658815247abead4a9"),),
+    (ModelFile("weights/watermark-1.safetensors", 1729748, "acd8010966acf5ca68db94be2c3c009f5d5add0fc08fa3dea95418f1fc3f9cf3"),),
 )
 
 TEXT_DETECTOR = Model(
