@@ -1,8 +1,8 @@
 """Presets: the sizes of network offered, as data. `lavie` is the published one; the others are the same code, smaller.
 
 The small ones have no published weights to agree with, so their interpolation stage keeps the base's order, positions and
-spatial attention: a base model starts it whole, where LaVie's own must throw part of it away. Their frames are numbered, without
-which a small network hardly learns a direction of motion (DECISIONS.md).
+spatial attention: a base model starts it whole, where LaVie's own must throw part of it away. Their frames are numbered, since
+attention over time gives equal frames equal answers, and at the highest noise levels frames differ by their noise alone.
 """
 
 from typing import Any, Literal

@@ -56,12 +56,17 @@ def initialise(model: VideoUNet, spec: str, seed: int) -> Start:
 
 
 def reset(model: VideoUNet, seed: int) -> None:
-    """Draw every weight anew, then silence the temporal outputs. The same seed gives the same weights; global state is untouched."""
+    """Draw every weight anew, then silence the temporal outputs and the noise levels. The same seed gives the same weights; global state is untouched.
+
+    Each noise level has a row of its own, which training meets seldom: drawn at random, it would be noise on the time embedding for long.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in model.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d | nn.GroupNorm | nn.LayerNorm | nn.Embedding):
                 module.reset_parameters()
+    if model.class_embedding is not None:
+        nn.init.zeros_(model.class_embedding.weight)
     model.reset_temporal_outputs()
 
 

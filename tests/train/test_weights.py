@@ -183,3 +183,14 @@ def test_image_models_with_parts_the_video_network_lacks_are_refused(tmp_path: P
     image_unet_like_stable_diffusion(transformer_layers_per_block=2).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="transformer_layers_per_block = 2"):
         inflate(tmp_path, "base")
+
+
+def test_noise_levels_say_nothing_until_they_are_learned() -> None:
+    model = VideoUNet(**unet_config("tiny", "vsr", latent_channels=4, text_channels=24))
+    initialise(model, "scratch", seed=0)
+    inputs = {"sample": torch.randn(1, 4, 2, 8, 8), "timestep": 10, "encoder_hidden_states": torch.randn(1, 3, 24), "low_res": torch.randn(1, 3, 2, 8, 8)}
+    with torch.no_grad():
+        low, high = (model(**inputs, class_labels=torch.tensor([level])) for level in (0, 300))
+        assert torch.equal(low, high)
+        model.class_embedding.weight[300] = 1.0
+        assert not torch.equal(low, model(**inputs, class_labels=torch.tensor([300])))
