@@ -42,7 +42,7 @@ class Measured:
         media: the folder with footage and truth.
         truth: the documents, by name; those absent are empty.
         corpus: every file read and scored.
-        name_of: the file of each source.
+        files: the files of each source; equal content is one source.
         sent: of each file, frames the network was shown and frames there are.
         baselines: what others answer.
     """
@@ -50,15 +50,15 @@ class Measured:
     media: Path
     truth: dict[str, dict[str, Any]]
     corpus: Corpus
-    name_of: dict[str, str]
+    files: dict[str, list[str]]
     sent: dict[str, tuple[int, int]]
     baselines: Remembered
 
     def rows(self, relation: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """A relation's rows, each with the file it comes from."""
         for row in self.corpus.table(relation).to_pylist():
-            if row["source_id"] in self.name_of:
-                yield self.name_of[row["source_id"]], row
+            for file in self.files.get(row["source_id"], []):
+                yield file, row
 
 
 def main() -> None:
@@ -78,15 +78,17 @@ def main() -> None:
 def measure(media: Path, work: Path, split: str | None) -> Measured:
     """Read and score whatever the truth speaks of and has not been read before."""
     truth = {name: within(media / "truth" / f"{name}.json", media, split) for name in TRUTHS}
-    name_of = {f"s{hashlib.sha256((media / file).read_bytes()).hexdigest()[:20]}": file for file in files_of(truth)}
+    files: dict[str, list[str]] = {}
+    for file in files_of(truth):
+        files.setdefault(f"s{hashlib.sha256((media / file).read_bytes()).hexdigest()[:20]}", []).append(file)
     folder = work / f"read-{code_digest()}"
     corpus = open_corpus(str(folder), create=True)
-    for source_id, file in name_of.items():
+    for source_id, (file, *_) in files.items():
         read(corpus, source_id, media / file, folder / f"{source_id}.sent")
     score_corpus(corpus, "embedded", run_here, only=list(SCORERS))
     deduplicate(corpus)
-    sent = {file: tuple(json.loads((folder / f"{source}.sent").read_text())) for source, file in name_of.items()}
-    return Measured(media, truth, corpus, name_of, sent, Remembered(work / "baselines"))
+    sent = {file: tuple(json.loads((folder / f"{source}.sent").read_text())) for source, of in files.items() for file in of}
+    return Measured(media, truth, corpus, files, sent, Remembered(work / "baselines"))
 
 
 def within(path: Path, media: Path, split: str | None) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def code_digest() -> str:
 
 
 def heading(measured: Measured, split: str | None) -> list[str]:
-    sources = [row for _, row in measured.rows("sources")]
+    sources = measured.corpus.table("sources").to_pylist()
     footage_s = sum(row["duration_s"] or 0 for row in sources)
     return [
         "# How right reading is",

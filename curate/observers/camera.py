@@ -26,8 +26,7 @@ def fit(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, height, width, _ = flow.shape
     design = _design(height, width)
     target = flow.reshape(count, -1).astype(np.float64)
-    products = np.einsum("nci,ncj->nij", design, design).reshape(-1, 16)
-    flat = design.reshape(-1, 4)
+    products, flat = _products(height, width), design.reshape(-1, 4)
     left = target.reshape(count, -1, 2) - np.median(target.reshape(count, -1, 2), axis=1, keepdims=True)
     solved = np.zeros((count, 4))
     for _ in range(ROUNDS):
@@ -45,6 +44,13 @@ def field(camera: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
     """The flow of transforms, (T, 4) to (T, h, w, 2)."""
     height, width = cells
     return (camera @ _design(height, width).reshape(-1, 4).T).reshape(len(camera), height, width, 2)
+
+
+@cache
+def _products(height: int, width: int) -> np.ndarray:
+    """What each cell adds to the normal equations, (h w, 16)."""
+    design = _design(height, width)
+    return np.einsum("nci,ncj->nij", design, design).reshape(-1, 16)
 
 
 @cache
