@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ ATTEMPTS = 3
 
 MOST_BLOCKS = 4096
 OBJECT_STORE_BYTES = 512 << 20
-START_PATIENCE_S, PROGRESS_PATIENCE_S = 600, 4 * 3600
+START_PATIENCE_S, PROGRESS_PATIENCE_S = 1800, 4 * 3600
 CORES_WORTH_RAY, FOOTAGE_WORTH_RAY_S = 4, 900.0
 
 
@@ -241,6 +242,8 @@ def _ray_started() -> Any:
     context.enable_progress_bars = context.print_on_execution_start = False
     context.execution_options.preserve_order = True
     context.wait_for_min_actors_s, context.execution_no_progress_timeout_s = START_PATIENCE_S, PROGRESS_PATIENCE_S
+    # `max_retries` has no named parameter to go through yet, so what Ray says about unnamed ones helps nobody.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated", category=DeprecationWarning)
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return ray

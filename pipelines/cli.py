@@ -1,24 +1,13 @@
 """The command `clipmill`: its verbs in the order of the work, and how a mistake ends it."""
 
-import sys
-
 import typer
-from rich.markup import escape
 
-from curate.corpus import CorpusError
-from curate.models import ModelError
-from curate.score import ScoreError
-from pipelines.demo.footage import DemoFootageMissing
 from pipelines.verbs import curating, keeping, training
-from pipelines.verbs.options import EXIT_INTERRUPTED, EXIT_MISTAKE, errors
-from schemas.document import DocumentError
-
-MISTAKES = (DocumentError, CorpusError, ModelError, ScoreError, DemoFootageMissing)
-"""What a person can put right; each message says what was wrong, where, and what to do."""
+from pipelines.verbs.mistakes import mistakes_said_plainly
 
 VERBS = {
     "Make a corpus": (curating.curate, curating.add, curating.measure, curating.caption, curating.deduplicate, curating.select, curating.pack),
-    "Look at it": (curating.report, curating.export),
+    "Look at it": (curating.report, curating.calibrate, curating.export),
     "Train and compare": (training.train, training.sample, training.ablate),
     "Keep it in order": (keeping.trace, keeping.takedown, keeping.verify, keeping.doctor),
 }
@@ -42,14 +31,8 @@ app.add_typer(keeping.models, rich_help_panel="Keep it in order")
 
 def main() -> None:
     """Run the command, turning mistakes into plain words and exit codes."""
-    try:
+    with mistakes_said_plainly():
         app()
-    except MISTAKES as error:
-        errors.print(f"[red]error:[/red] {escape(str(error))}")
-        sys.exit(EXIT_MISTAKE)
-    except KeyboardInterrupt:
-        errors.print("interrupted; run the same command again to go on from here")
-        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

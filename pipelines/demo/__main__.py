@@ -15,6 +15,7 @@ from pipelines.demo.footage import prepare_footage
 from pipelines.progress import Listener, progress_shown
 from pipelines.report import Extras, write_report
 from pipelines.train import sample_video, train_shards
+from pipelines.verbs.mistakes import mistakes_said_plainly
 from pipelines.verbs.options import console, engine_named, funnel_shown
 from schemas.recipe import read_recipe
 from schemas.source import STATUS_REJECTED
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--on", default="here", help="auto, here or ray")
     given = parser.parse_args()
     began = time.monotonic()
-    with progress_shown(console) as listener:
+    with mistakes_said_plainly(), progress_shown(console) as listener:
         made = run(given.out, engine_named(given.on), listener)
     table = Table(show_header=False, box=None, padding=(0, 2))
     for what, where in made.items():
