@@ -137,8 +137,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 outputs = [module.shift_conv]
             elif isinstance(module, Transformer) and module.resblock_temporal is not None and whole:
                 outputs = [module.resblock_temporal.conv2]
-            elif module is self.temporal_positions:
-                outputs = [module]
+            elif self.temporal_positions is not None and module is self.temporal_positions:
+                outputs = [self.temporal_positions]
             for name, parameter in (named for output in outputs for named in output.named_parameters()):
                 if whole or name != "0.bias":  # the bias of temporal attention
                     nn.init.zeros_(parameter)
