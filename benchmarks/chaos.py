@@ -2,7 +2,7 @@
 
     python -m benchmarks.chaos kills --times 50       SIGKILL of the driver and all its workers at random moments
     python -m benchmarks.chaos s3 --share 0.1         a corpus on an S3 server that fails a share of its calls
-    python -m benchmarks.chaos disk --megabytes 3     a disk that is full again and again (needs the right to mount)
+    python -m benchmarks.chaos disk --megabytes 0.5     a disk that is full again and again (needs the right to mount)
     python -m benchmarks.chaos node                   a Ray node that is removed while it works
     python -m benchmarks.chaos mutants --files 1000   broken media: no crash, no hang, each in the table with a reason
 
@@ -11,6 +11,7 @@ Each prints what it found and ends with exit code 1 when anything differs from a
 
 import argparse
 import hashlib
+import logging
 import os
 import random
 import shutil
@@ -176,6 +177,7 @@ def flaky_s3(share: float, seed: int = 0) -> Iterator[tuple[dict[str, str], Call
         start_response("500 Internal Server Error", [("Content-Type", "application/xml")])
         return [b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>try again</Message></Error>"]
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, app, True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environment = {"AWS_ACCESS_KEY_ID": "chaos", "AWS_SECRET_ACCESS_KEY": "chaos", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "8"}
@@ -282,7 +284,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=5, help="kills of one corpus, before it may finish")
     parser.add_argument("--on", default="here", help="here or ray")
     parser.add_argument("--share", type=float, default=0.1, help="share of S3 calls that fail")
-    parser.add_argument("--megabytes", type=float, default=3.0, help="size of the disk at first")
+    parser.add_argument("--megabytes", type=float, default=0.5, help="size of the disk at first")
     parser.add_argument("--files", type=int, default=1000, help="mutated media files")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
