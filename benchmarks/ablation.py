@@ -3,9 +3,9 @@
 Two corpora go through the whole mill: footage with known factors (captions carry information there), and real footage cut into a few hundred clips.
 On each, arms of a quarter, half and all of the clips are compared, and clean clips are harmed at several doses. On the first, two halves of the same
 clips are compared again and again, each time under seeds of their own.
-    python benchmarks/ablation.py --work DIR                                   in small, for a shared CPU
-    python benchmarks/ablation.py --work DIR --full --footage FOLDER           the size that the claim is made at, about 2 hours on 2 idle cores
-    python benchmarks/ablation.py --work DIR --full --preset compact --device cuda
+    python -m benchmarks.ablation --work DIR                                   in small, for a shared CPU
+    python -m benchmarks.ablation --work DIR --full --footage FOLDER           the size that the claim is made at, about 2 hours on 2 idle cores
+    python -m benchmarks.ablation --work DIR --full --preset compact --device cuda
 Everything is cached below DIR: an interrupted run goes on, and more seeds only train what is new.
 """
 
@@ -23,9 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 
 import numpy as np
 import pyarrow.parquet as pq
-from ablation_footage import cut_up
-from generated_corpus import write_footage
 
+from benchmarks.ablation_footage import cut_up
+from benchmarks.generated_corpus import curated, write_footage
 from pipelines.ablate import ablate
 from pipelines.curate import curate
 from pipelines.demo.footage import SHIPPED, shipped_video
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--footage", type=Path, help="folder of real films; by default those of the demo")
     parser.add_argument("--preset", default="tiny", choices=("tiny", "compact"))
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--parts", nargs="*", default=["generated", "real", "null", "coverage"], help="which parts to run")
     for name in ("seeds", "steps", "clips", "copies", "null-repetitions", "null-seeds", "null-steps", "held-out"):
         parser.add_argument(f"--{name}", type=int)
@@ -109,7 +109,7 @@ def generated_corpus(folder: Path, size: Size) -> str:
     footage = folder / "footage"
     if not (footage / "rights.csv").exists():
         write_footage(footage, size.copies)
-    return _curated(footage, folder / "corpus")
+    return curated(footage, folder / "corpus").url
 
 
 def real_corpus(folder: Path, films: Path | None, size: Size) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from generated_corpus import encode_mp4
+
+from benchmarks.generated_corpus import encode_mp4
 
 SIDE, FRAMES = 128, 24
 CROPS = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.6, 0.6), (0.4, 0.4, 1.0, 1.0), (0.4, 0.0, 1.0, 0.6), (0.0, 0.4, 0.6, 1.0))

@@ -15,7 +15,21 @@ import av
 import numpy as np
 import webdataset
 
+from curate.caption import WriteCaptions, pending
+from curate.captioners import captioner_named
+from curate.corpus import Corpus, open_corpus
+from curate.engine import run_here
+from curate.pack import pack
+from curate.read import ReadVideos
+from curate.select import select
+from curate.sources import add_sources
+from pipelines.curate import pending_sources
+from schemas.clip import CAPTIONS
+from schemas.recipe import Duplicates, Encoding, Recipe
 from schemas.sample import Sample, encode
+
+RECIPE = Recipe(name="generated", duplicates=Duplicates(keep="all"), encoding=Encoding(height=128, crf=16))
+"""Every clip, alike as they are: what differs between them is known."""
 
 SHAPES = ("ball", "box", "cross")
 COLOURS = {"red": (220, 40, 40), "green": (40, 190, 60), "blue": (50, 80, 230), "yellow": (235, 215, 50)}
@@ -79,7 +93,7 @@ def _background(draw: np.random.Generator, across: np.ndarray, down: np.ndarray)
     base, ramp = draw.uniform(60, 190), draw.uniform(-40, 40, 2)
     tint = draw.uniform(-18, 18, 3)
     angles = draw.uniform(0, np.pi, 3)
-    waves = [draw.uniform(4, 12) * np.sin(draw.uniform(6, 40) * (across * np.cos(angle) + down * np.sin(angle)) + draw.uniform(0, 6)) for angle in angles]
+    waves = [draw.uniform(4, 12) * np.sin(draw.uniform(5, 16) * (across * np.cos(angle) + down * np.sin(angle)) + draw.uniform(0, 6)) for angle in angles]
     return np.clip(base + ramp[0] * across + ramp[1] * down + sum(waves), 0, 255)[..., None] + tint
 
 
@@ -125,3 +139,22 @@ def write_shards(folder: Path, chosen: list[Factors], frames: int = 24, size: in
             path = Path(scratch) / "clip.mp4"
             encode_mp4(render(factors, frames, size), path)
             writer.write(encode(Sample(factors.name, factors.caption, {"num_frames": frames, "width": size, "height": size}, path.read_bytes())))
+
+
+def curated(footage: Path, corpus_url: Path) -> Corpus:
+    """Footage added, read and captioned by its titles; nothing is scored, since what its clips show is known."""
+    corpus = open_corpus(str(corpus_url), create=True)
+    add_sources(corpus, [str(footage)], str(footage / "rights.csv"), None)
+    for _ in run_here(pending_sources(corpus), [ReadVideos(corpus.url)]):
+        pass
+    titles = captioner_named("metadata")
+    for number, made in enumerate(run_here(pending(corpus, titles), [WriteCaptions(corpus.url, titles)])):
+        corpus.append("captions", made.select(CAPTIONS.names), f"titles-{number}")
+    return corpus
+
+
+def packed(footage: Path, corpus_url: Path) -> Path:
+    """Footage curated, selected and packed; returns the folder of shards."""
+    corpus = curated(footage, corpus_url)
+    select(corpus, RECIPE)
+    return Path(pack(corpus, RECIPE, run=run_here).folder)

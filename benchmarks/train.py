@@ -115,12 +115,15 @@ def measure(case: Case, device: torch.device, compiled: bool, repeats: int, peak
 
 
 def _timed(act: Any, device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    """Seconds that something takes; on a CPU those of this process alone, so that a busy machine changes little."""
+    if device.type == "cpu":
+        began = time.process_time()
+        act()
+        return time.process_time() - began
+    torch.cuda.synchronize()
     began = time.perf_counter()
     act()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
@@ -193,6 +196,7 @@ def main() -> None:
         found = measure(cases[given.case], device, given.compile, given.repeats, measured_peak(device))
         print(json.dumps({**found, "loader": loader_rate(cases[given.case], 8 if given.device == "cuda" else 0)}))
         return
+    print("Seconds are processor time of one thread on a CPU, wall time on a GPU.\n")
     print("| phase | s a step | clips/s | loader alone, clips/s | memory GiB | FLOP utilisation | attention over time, share of a step |")
     print("|---|---|---|---|---|---|---|")
     for number in range(len(cases)):  # each in a process of its own, so that peak memory is its own
