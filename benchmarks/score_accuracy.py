@@ -20,7 +20,7 @@ import pyarrow as pa
 from curate.corpus import Corpus, open_corpus
 from curate.engine import run_here
 from curate.features import CaptionEmbedding, EfficientNet
-from curate.read import ReadVideos
+from curate.read import ReadVideos, Splitter
 from curate.score import batch_of, score_corpus
 from curate.scorers.alignment import ConseAlignment
 from curate.scorers.base import ClipBatch
@@ -42,10 +42,11 @@ def main() -> None:
     parser.add_argument("--media", type=Path, required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--split", default="open")
+    parser.add_argument("--detector", default="cascade", help="how shots are found; a plain one reads faster, and no figure here is about shots")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     truth = {name: json.loads((given.media / "truth" / f"{name}.json").read_text()) for name in ("alignment", "overlay")}
-    corpus, name_of = corpus_of(given.media, given.folder, truth)
+    corpus, name_of = corpus_of(given.media, given.folder, truth, given.detector)
     parts = [aligned(corpus, name_of, truth["alignment"], given.split), texts(corpus, name_of, truth["overlay"], given.split), spoiling(given.media)]
     table = "\n".join(["# Scorers against truth, profile `embedded`", "", *(line for part in parts for line in (*part, ""))])
     print(table)
@@ -53,17 +54,18 @@ def main() -> None:
         given.out.write_text(table)
 
 
-def corpus_of(media: Path, folder: str, truth: dict[str, Any]) -> tuple[Corpus, dict[str, str]]:
+def corpus_of(media: Path, folder: str, truth: dict[str, Any], detector: str) -> tuple[Corpus, dict[str, str]]:
     """A corpus of every file that the truth speaks of, read and scored; and the file of each source."""
     corpus = open_corpus(folder, create=True)
-    files = sorted({video["file"] for video in (*truth["alignment"]["videos"], *truth["overlay"]["videos"], *truth["overlay"]["natural"])})
+    asked = (*truth["overlay"]["videos"], *truth["alignment"]["videos"], *truth["overlay"]["natural"])
+    files = list(dict.fromkeys(video["file"] for video in asked))
     name_of = {f"s{hashlib.sha256((media / file).read_bytes()).hexdigest()[:20]}": file for file in files}
     add_sources(corpus, [str(media / file) for file in files], None, None)
     read = corpus.committed("readings")
     rows = [{"source_id": source, "uri": str(media / file), "media_type": "video"} for source, file in name_of.items() if source not in read]
-    for number, _ in enumerate(run_here(pa.Table.from_pylist(rows), [ReadVideos(corpus.url)]) if rows else ()):
+    for number, _ in enumerate(run_here(pa.Table.from_pylist(rows), [ReadVideos(corpus.url, Splitter(detector))]) if rows else ()):
         print(f"read {number + 1}", flush=True)
-    print(score_corpus(corpus, "embedded", run_here, only=["text", "technical", "labels", "watermark"]).summary(), flush=True)
+    print(score_corpus(corpus, "embedded", run_here, only=["watermark", "text"]).summary(), flush=True)
     return corpus, name_of
 
 
@@ -78,18 +80,21 @@ def aligned(corpus: Corpus, name_of: dict[str, str], truth: dict[str, Any], spli
     for video in truth["videos"]:
         ids = [clip["clip_id"] for clip in clips if clip["source_id"] == source_of[video["file"]]]
         if video["split"] == split and ids:
-            match = conse(corpus, ids, video["match"], *parts)
-            right["far"] += [match > conse(corpus, ids, wrong, *parts) for wrong in video["far_mismatch"]]
-            right["near"] += [match > conse(corpus, ids, video["near_mismatch"], *parts)] if video["near_mismatch"] else []
+            seen = batch_of(corpus, pa.table({"clip_id": ids}), {"frame"})
+            seen = ClipBatch(seen.clips, seen.pictures, features={"efficientnet": parts[0].compute(seen)})
+            match = conse(seen, video["match"], *parts[1:])
+            right["far"] += [match > conse(seen, wrong, *parts[1:]) for wrong in video["far_mismatch"]]
+            right["near"] += [match > conse(seen, video["near_mismatch"], *parts[1:])] if video["near_mismatch"] else []
     lines = [f"- {kind} mismatches ranked below the match: {shared(values)}" for kind, values in right.items()]
     return ["## Alignment (`conse`), per video", "", *lines]
 
 
-def conse(corpus: Corpus, clip_ids: list[str], caption: str, pictures: EfficientNet, sentences: CaptionEmbedding, scorer: ConseAlignment) -> float:
+def conse(seen: ClipBatch, caption: str, sentences: CaptionEmbedding, scorer: ConseAlignment) -> float:
     """Mean alignment of a caption over clips."""
-    batch = batch_of(corpus, pa.table({"clip_id": clip_ids, "caption": [caption] * len(clip_ids)}), {"frame"})
-    found = {"efficientnet": pictures.compute(batch), "caption_embedding": sentences.compute(batch)}
-    values = scorer.score(ClipBatch(batch.clips, batch.pictures, features=found))["alignment"].drop_null().to_pylist()
+    clips = pa.table({"clip_id": seen.clips["clip_id"], "caption": [caption] * len(seen)})
+    batch = ClipBatch(clips, seen.pictures)
+    found = {**seen.features, "caption_embedding": sentences.compute(batch)}
+    values = scorer.score(ClipBatch(clips, seen.pictures, features=found))["alignment"].drop_null().to_pylist()
     return float(np.mean(values))
 
 
