@@ -118,7 +118,10 @@ def trust(controls: list[Answer]) -> str:
     """What the controls say of the method at this size, in a sentence."""
     wrong = [answer for answer in controls if not answer.as_expected]
     if not wrong:
-        return f"The controls came out as they must ({len(controls)} of {len(controls)}): harm that is there is found, and none where there is none."
+        harms = list(dict.fromkeys(answer.asked.harm for answer in controls if answer.asked.harm))
+        seen = [f"harm by {_listed(harms)} is found"] if harms else []
+        seen += ["two halves of the same clips are not called different"] if any(answer.asked.harm is None for answer in controls) else []
+        return f"The controls came out as they must ({len(controls)} of {len(controls)}): {', and '.join(seen)}."
     missed = [answer.asked.harm for answer in wrong if answer.asked.harm]
     told = [f"harm by {_listed(missed)} was not found, so at this size the absence of a difference means little"] if missed else []
     told += ["two halves of the same clips were called different, so doubt small differences"] if len(missed) < len(wrong) else []

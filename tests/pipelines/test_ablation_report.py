@@ -141,7 +141,9 @@ def test_the_same_findings_make_the_same_page(page: str, tmp_path: Path):
 
 
 def test_trust_says_which_harm_was_missed(tmp_path: Path):
-    assert "3 of 3" in trust(findings(tmp_path).controls)
+    controls = findings(tmp_path).controls
+    assert trust(controls).endswith("(3 of 3): harm by watermark and wrong captions is found, and two halves of the same clips are not called different.")
+    assert "two halves" not in trust([control for control in controls if control.asked.harm]), "what was not asked is not told"
     missed = trust(findings(tmp_path, harm=False).controls)
     assert "1 of 3" in missed and "harm by watermark and wrong captions was not found" in missed
 
