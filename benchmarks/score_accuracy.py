@@ -196,7 +196,7 @@ def shared(values: Iterable[bool]) -> str:
     if not count:
         return "none"
     middle, reach = (share + z**2 / (2 * count)) / (1 + z**2 / count), z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return f"{share:.3f} ({sum(found)} of {count}; {middle - reach:.3f} to {middle + reach:.3f})"
+    return f"{share:.3f} ({sum(found)} of {count}; {max(0.0, middle - reach):.3f} to {min(1.0, middle + reach):.3f})"
 
 
 if __name__ == "__main__":
