@@ -22,7 +22,7 @@ def device_name() -> str:
 
 
 def fold_norms(network: "torch.nn.Module") -> "torch.nn.Module":
-    """A network whose batch norms are part of the convolutions before them, changed in place: the same function, at half the cost on a CPU.
+    """A network whose batch norms are part of the convolutions before them, changed in place: the same function at less cost.
 
     Timm's norms hold an activation, which stays where the norm was.
     """

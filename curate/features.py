@@ -63,7 +63,7 @@ class EfficientNet(Feature):
         network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         # The wheel names its tensors differently but keeps timm's order; shapes are checked by load_state_dict.
         network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-        self._network = fold_norms(network.eval())
+        self._network = fold_norms(network.eval()).to(memory_format=torch.channels_last)
 
     def steps(self) -> Steps:
         """How a picture is prepared, and what the network makes of prepared ones."""
