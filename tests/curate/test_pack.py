@@ -270,11 +270,17 @@ def test_long_sources_are_cut_in_several_jobs():
     assert jobs[1]["clips"][0]["clip_id"] == "a6"
 
 
-def test_ray_packs_the_same_bytes(done, corpus):
+def test_ray_packs_the_same_bytes_and_its_reader_opens_them_unchanged(done, corpus):
+    import ray.data
+
     here, there = done[1], packed(corpus, recipe(), run=run_on_ray)
     assert bytes_of(here.folder).keys() == bytes_of(there.folder).keys()
     tars = {name for name in bytes_of(here.folder) if name.endswith(".tar")}
     assert tars and all(bytes_of(here.folder)[name] == bytes_of(there.folder)[name] for name in tars)
+    rows = {row["__key__"]: row for row in ray.data.read_webdataset([f"{there.folder}/{name}" for name in there.shards[:1]]).take_all()}
+    ours = {sample.key: sample for sample in samples_in(here.folder) if sample.video}
+    assert rows.keys() == ours.keys()
+    assert all((rows[key]["mp4"], rows[key]["txt"], rows[key]["json"]) == (sample.video, sample.caption, sample.facts) for key, sample in ours.items())
 
 
 def test_shards_are_divided_by_bytes_and_the_manifest_and_index_agree(corpus):
