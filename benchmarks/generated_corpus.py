@@ -81,7 +81,7 @@ def render(factors: Factors, frames: int, size: int = SIZE) -> np.ndarray:
     edge = 1.0 / size
     clip = np.empty((frames, size, size, 3), np.uint8)
     for number in range(frames):
-        x, y = centre + step * (number / (frames - 1) - 0.5)
+        x, y = centre + step * (number / max(1, frames - 1) - 0.5)
         distance = _distance(factors.shape, across - x, down - y, radius)
         cover = np.clip(0.5 - distance / edge, 0, 1)[..., None]
         clip[number] = np.round(background * (1 - cover) + np.array(COLOURS[factors.colour]) * cover)
