@@ -55,8 +55,8 @@ class Measured:
     baselines: Remembered
 
     def rows(self, relation: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """A relation's rows, each with the file it comes from."""
-        for row in self.corpus.table(relation).to_pylist():
+        """Rows of a view, or of the relation `readings`, each with the file it comes from."""
+        for row in (self.corpus.read(relation) if relation == "readings" else self.corpus.table(relation)).to_pylist():
             for file in self.files.get(row["source_id"], []):
                 yield file, row
 
@@ -133,7 +133,7 @@ def code_digest() -> str:
 
 
 def heading(measured: Measured, split: str | None) -> list[str]:
-    sources = measured.corpus.table("sources").to_pylist()
+    sources = measured.corpus.read("readings").to_pylist()
     footage_s = sum(row["duration_s"] or 0 for row in sources)
     return [
         "# How right reading is",

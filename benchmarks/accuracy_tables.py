@@ -152,7 +152,7 @@ def borders(measured: Measured) -> list[str]:
         "**clipmill, `content_box`**": lambda file: boxes[file][0] if file in boxes else [0.0, 0.0, 0.0, 0.0],
         off.CROPDETECT: lambda file: measured.baselines.ask(off.CROPDETECT, measured.media / file),
     }
-    sizes = {file: (row["width"], row["height"]) for file, row in measured.rows("sources")}
+    sizes = {file: (row["width"], row["height"]) for file, row in measured.rows("readings")}
     rows = []
     for name, answer in answers.items():
         errors: dict[str, list[float]] = {}
@@ -164,6 +164,7 @@ def borders(measured: Measured) -> list[str]:
         rows.append([name, *hits, f"{invented} of {len(plain)}"])
     named = sum(kinds.get(v["file"], [""])[0] == ("letterbox" if v["letterbox"] else "blurred") for v in barred)
     variants = sorted({video["variant"] for video in barred})
+    unlabelled = [file.rsplit("/", 1)[-1] for file in plain if file in boxes and float(np.abs(np.array(boxes[file][0]) - [0, 0, 1, 1]).max()) > 0.02]
     return [
         "## Borders",
         "",
@@ -171,7 +172,7 @@ def borders(measured: Measured) -> list[str]:
         "",
         *markdown(["measure", *variants, "invented"], rows),
         "",
-        f"`border` names the kind rightly in {named} of {len(barred)}.",
+        f"`border` names the kind rightly in {named} of {len(barred)}. Said to have bars without a label: {', '.join(unlabelled) or 'none'}.",
         "",
     ]
 
@@ -194,7 +195,7 @@ def overlays(measured: Measured) -> list[str]:
     for variant, of in sorted(variants.items()):
         if variant.startswith(("wm_", "txt_")):
             told = [against([value[name].get(v["file"]) for v in of], [value[name].get(file) for file in negatives]) for name in value]
-            boxed = [meets(boxes[v["file"]], v["bbox"], v, measured) for v in of if v.get("bbox") and v["file"] in boxes]
+            boxed = [meets(boxes[v["file"]], v["bbox"], v, measured) for v in of if isinstance(v.get("bbox"), list) and v["file"] in boxes]
             rows.append([variant, *told, f"{sum(boxed)} of {len(boxed)}" if boxed else ""])
     return [
         "## Overlays and text",
@@ -210,7 +211,7 @@ def overlays(measured: Measured) -> list[str]:
 
 def meets(boxes: list[list[float]], pixels: list[int], video: dict[str, Any], measured: Measured) -> bool:
     """Whether any box overlaps the true one, given as x, y, width, height."""
-    width, height = next((row["width"], row["height"]) for file, row in measured.rows("sources") if file == video["file"])
+    width, height = next((row["width"], row["height"]) for file, row in measured.rows("readings") if file == video["file"])
     x, y, w, h = pixels
     return any(left * width < x + w and right * width > x and top * height < y + h and bottom * height > y for left, top, right, bottom in boxes)
 
