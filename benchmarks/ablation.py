@@ -27,10 +27,10 @@ import pyarrow.parquet as pq
 from benchmarks.ablation_footage import cut_up
 from benchmarks.generated_corpus import curated, write_footage
 from pipelines.ablate import ablate
+from pipelines.ablation.outcomes import paired, scores
+from pipelines.ablation.statistics import Components, components, coverage, hierarchical_bootstrap, paired_t
 from pipelines.curate import curate
 from pipelines.demo.footage import SHIPPED, shipped_video
-from pipelines.outcomes import paired, scores
-from pipelines.statistics import Components, components, coverage, hierarchical_bootstrap, paired_t
 from schemas.recipe import read_recipe
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov")

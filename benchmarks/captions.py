@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.corpus import Corpus
-from curate.features import CaptionEmbedding, EfficientNet
+from curate.embedding.features import CaptionEmbedding, EfficientNet
 from curate.score import batch_of
 from curate.scorers.alignment import ConseAlignment
 from curate.scorers.base import ClipBatch

@@ -25,7 +25,7 @@ import webdataset
 from benchmarks.generated_corpus import combinations, encode_mp4, held_out, packed, write_footage, write_shards
 from benchmarks.learns_measures import Measured, measure
 from benchmarks.learns_pictures import draw_curves, draw_samples
-from pipelines.statistics import paired_t
+from pipelines.ablation.statistics import paired_t
 from schemas.run import Phase, TrainingRun
 from schemas.sample import Sample, encode
 from train.draws import generator

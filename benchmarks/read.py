@@ -26,7 +26,7 @@ import av
 import numpy as np
 
 from benchmarks.films import film, megabits_a_second
-from curate.sandbox import close_idle
+from curate.media.sandbox import close_idle
 
 WARMING = 360, 5
 """Height and seconds of the film with which an arm warms up."""

@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate import models
-from curate.compute import device_name
-from curate.features import FEATURES
+from curate.embedding.compute import device_name
+from curate.embedding.features import FEATURES
 from curate.observers.overlay_maps import pictures as pictures_of
 from curate.observers.overlay_maps import planes_from
 from curate.scorers import PROFILES

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.corpus import Corpus, open_corpus
+from curate.embedding.features import CaptionEmbedding, EfficientNet
 from curate.engine import run_here
-from curate.features import CaptionEmbedding, EfficientNet
 from curate.read import ReadVideos, Splitter
 from curate.score import batch_of, score_corpus
 from curate.scorers.alignment import ConseAlignment

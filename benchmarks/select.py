@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from curate.corpus import Corpus, open_corpus
-from curate.decide import SOURCE_COLUMNS, columns_read, decide
-from curate.funnel import funnel_table
+from curate.deciding.decide import SOURCE_COLUMNS, columns_read, decide
+from curate.deciding.funnel import funnel_table
 from curate.select import select
-from curate.views import RELATIONS
+from curate.storage.views import RELATIONS
 from schemas.recipe import Recipe
 from schemas.table import conform
 

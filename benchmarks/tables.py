@@ -25,10 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.columns import clips_side_by_side
-from curate.lineup import line_up
-from curate.relations import RELATIONS
-from curate.store import Store
+from curate.storage.columns import clips_side_by_side
+from curate.storage.lineup import line_up
+from curate.storage.relations import RELATIONS
+from curate.storage.store import Store
 from schemas.table import conform
 
 WRITERS = 4

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import views
-from curate.atomic import create_if_absent, filesystem_of, overwrite
-from curate.columns import clips_side_by_side
-from curate.lineup import line_up
-from curate.relations import CHOSEN, RELATIONS
-from curate.store import Snapshot, Store
+from curate.storage import views
+from curate.storage.atomic import create_if_absent, filesystem_of, overwrite
+from curate.storage.columns import clips_side_by_side
+from curate.storage.lineup import line_up
+from curate.storage.relations import CHOSEN, RELATIONS
+from curate.storage.store import Snapshot, Store
 from schemas.clip import SCORED
 from schemas.table import conform, table_of
 

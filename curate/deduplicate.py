@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.compare import same_footage
+from curate.copies.compare import same_footage
+from curate.copies.fingerprint import CROPS, DIMENSIONS, VERSION, Footage, Still, descriptors, footage, still
+from curate.copies.neighbours import Described, likely_pairs
 from curate.corpus import Corpus, open_corpus
 from curate.engine import Engine, Listener, quiet, run_here
-from curate.fingerprint import CROPS, DIMENSIONS, VERSION, Footage, Still, descriptors, footage, still
-from curate.neighbours import Described, likely_pairs
 from curate.stage import Resources, Stage
 from schemas.clip import CLIPS, DEDUPLICATED
 

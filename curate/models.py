@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.model_list import MODELS, Model, ModelFile
+from curate.embedding.model_list import MODELS, Model, ModelFile
 
 FOLDER_VARIABLE = "CLIPMILL_MODELS_DIR"
 """Environment variable that names the folder of models where `--models-dir` is not given."""

@@ -12,18 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.atomic import TEMPORARY, names_in, overwrite
-from curate.card import attribution, card, describe, licensed
 from curate.corpus import Corpus
-from curate.croissant import INDEX_FILE, croissant
-from curate.cutting import CutClips, encoding_digest, jobs_of
 from curate.engine import Engine, Listener, quiet, run_here
-from curate.facts import facts_of
-from curate.journal import record
-from curate.manifest import MANIFEST, contents_digest, make_manifest, read_manifest, whole
-from curate.pieces import take_from_shards
+from curate.packing.card import attribution, card, describe, licensed
+from curate.packing.croissant import INDEX_FILE, croissant
+from curate.packing.cutting import CutClips, encoding_digest, jobs_of
+from curate.packing.facts import facts_of
+from curate.packing.manifest import MANIFEST, contents_digest, make_manifest, read_manifest, whole
+from curate.packing.pieces import take_from_shards
+from curate.packing.shards import INDEX, Plan, WriteShards, plan_shards
 from curate.select import selected_by
-from curate.shards import INDEX, Plan, WriteShards, plan_shards
+from curate.storage.atomic import TEMPORARY, names_in, overwrite
+from curate.storage.journal import record
 from schemas.clip import OUTCOME_FAILED
 from schemas.recipe import Recipe
 

@@ -10,15 +10,15 @@ import pyarrow as pa
 
 from curate.corpus import open_corpus
 from curate.divide import Divider, Division, Lengths
-from curate.locations import local_copy
+from curate.footage.locations import local_copy
 from curate.observers import OBSERVERS
 from curate.observers.base import Frames, Observer, Span, Unknown
 from curate.observers.overlay import Overlay
 from curate.observers.pictures import Pictures
 from curate.proxies import Proxies
-from curate.relations import READINGS, SPANS
 from curate.shots import DETECTORS
 from curate.stage import Resources, Stage
+from curate.storage.relations import READINGS, SPANS
 from curate.video import Decoding, MediaError, Sampling, decode, probe
 from schemas.clip import GAPS, SHOTS, clip_id
 from schemas.source import STATUS_FAILED, STATUS_OK

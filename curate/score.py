@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.compute import device_name
 from curate.corpus import Corpus, open_corpus
-from curate.features import FEATURES, Feature
+from curate.embedding.compute import device_name
+from curate.embedding.features import FEATURES, Feature
 from curate.scorers import PROFILES, SCORERS
 from curate.scorers.base import ClipBatch, Picture, Scorer, schema_of
 from curate.stage import Resources, Stage

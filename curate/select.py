@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.corpus import Corpus, CorpusError
-from curate.decide import SOURCE_COLUMNS, Decision, columns_read, decide, verdicts
-from curate.draw import draws
-from curate.funnel import Step, funnel_table
-from curate.journal import record
+from curate.deciding.decide import SOURCE_COLUMNS, Decision, columns_read, decide, verdicts
+from curate.deciding.draw import draws
+from curate.deciding.funnel import Step, funnel_table
+from curate.storage.journal import record
 from schemas.document import DocumentError
 from schemas.recipe import ANY_SCORER, Recipe
 

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus
 from curate.engine import Listener, quiet
-from curate.examine import examine
-from curate.grants import merged, read_grants
-from curate.journal import record
-from curate.locations import Location, find_locations, is_local
-from curate.quarantine import join_rights, state_policy
-from curate.relations import FOUND
+from curate.footage.examine import examine
+from curate.footage.grants import merged, read_grants
+from curate.footage.locations import Location, find_locations, is_local
+from curate.footage.quarantine import join_rights, state_policy
+from curate.storage.journal import record
+from curate.storage.relations import FOUND
 from schemas.document import read_document
 from schemas.rights import UNSTATED, Policy
 from schemas.source import STATUS_FAILED, STATUS_OK, STATUS_REJECTED

@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.atomic import overwrite
 from curate.corpus import Corpus, CorpusError
-from curate.erase import Rewritten, erase_files, erase_from_shards, erase_rows
-from curate.journal import record
-from curate.media_cache import forget
-from curate.quarantine import join_rights
-from curate.relations import TOMBSTONES
-from curate.signing import signed
+from curate.footage.cache import forget
+from curate.footage.quarantine import join_rights
+from curate.keeping.erase import Rewritten, erase_files, erase_from_shards, erase_rows
+from curate.keeping.signing import signed
+from curate.storage.atomic import overwrite
+from curate.storage.journal import record
+from curate.storage.relations import TOMBSTONES
 from curate.trace import trace
 from schemas.table import table_of
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.atomic import filesystem_of, names_in
 from curate.corpus import Corpus, CorpusError, source_of
-from curate.journal import record
-from curate.manifest import read_manifest
-from curate.relations import TRAININGS
+from curate.packing.manifest import read_manifest
+from curate.storage.atomic import filesystem_of, names_in
+from curate.storage.journal import record
+from curate.storage.relations import TRAININGS
 from schemas.table import table_of
 
 Kind = Literal["source", "clip", "shard", "checkpoint"]

@@ -8,15 +8,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import journal
-from curate.atomic import names_in
-from curate.commits import StoreError
 from curate.corpus import Corpus
 from curate.engine import Listener, quiet
-from curate.quarantine import TAKEDOWN_RULE
-from curate.signing import checked
+from curate.footage.quarantine import TAKEDOWN_RULE
+from curate.keeping.signing import checked
+from curate.keeping.verify_shards import shard_problems
+from curate.storage import journal
+from curate.storage.atomic import names_in
+from curate.storage.commits import StoreError
 from curate.takedown import FOLDER as TAKEDOWNS
-from curate.verify_shards import shard_problems
 from schemas.source import STATUS_REJECTED
 
 TOLERANCE_S = 1e-3

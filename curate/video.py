@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.encode import Cut, encode
-from curate.frames import Frames
-from curate.sandbox import MediaError, Patience, ask
+from curate.media.encode import Cut, encode
+from curate.media.frames import Frames
+from curate.media.sandbox import MediaError, Patience, ask
 
 __all__ = ["Cut", "Decoding", "MediaError", "Probe", "Sampling", "cut", "decode", "probe"]
 

@@ -12,19 +12,19 @@ import pyarrow as pa
 from curate.corpus import open_corpus
 from curate.engine import Engine, choose_engine, quiet, run_here
 from curate.select import recipe_digest
-from pipelines.ablation_plan import Plan
-from pipelines.ablation_report import write_report
-from pipelines.arms import entrants
-from pipelines.findings import Findings, write_tables
-from pipelines.gather import Status, curves_of, outcomes_of, samples_of, statuses, trials_table
-from pipelines.held_out import Holdings
-from pipelines.pieces import Pieces, digest_of
-from pipelines.planning import make_plan
-from pipelines.pool import Pool, held_out_shards, make_pool
+from pipelines.ablation.arms import entrants
+from pipelines.ablation.findings import Findings, write_tables
+from pipelines.ablation.gather import Status, curves_of, outcomes_of, samples_of, statuses, trials_table
+from pipelines.ablation.held_out import Holdings
+from pipelines.ablation.pieces import Pieces, digest_of
+from pipelines.ablation.plan import Plan
+from pipelines.ablation.planning import make_plan
+from pipelines.ablation.pool import Pool, held_out_shards, make_pool
+from pipelines.ablation.report import write_report
+from pipelines.ablation.treatment import Treatments
+from pipelines.ablation.trials import RunTrials, Trial, as_rows, noise_levels, training_run, versions
+from pipelines.ablation.verdict import judge, simulated_coverage
 from pipelines.progress import Listener
-from pipelines.treatment import Treatments
-from pipelines.trials import RunTrials, Trial, as_rows, noise_levels, training_run, versions
-from pipelines.verdict import judge, simulated_coverage
 from schemas.experiment import Ablation, read_experiment
 from schemas.recipe import read_recipe
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from curate.model_list import Model
+from curate.embedding.model_list import Model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -8,7 +8,7 @@ from curate.captioners.protocol import CaptionError
 from curate.captioners.vlm import VisionLanguage
 
 DEFAULT: tuple[Captioner, ...] = (Metadata(), Describe())
-"""In order of preference; which caption `clips` shows is stated in curate.views."""
+"""In order of preference; which caption `clips` shows is stated in curate.storage.views."""
 
 HOW_TO_NAME = (
     "metadata, describe, vlm:MODEL (a folder or a hub repository), openai:URL#MODEL (such as openai:http://localhost:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct)"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from curate.captioners.base import Caption, Captioner, Window, windows_of
 from curate.captioners.endpoint import PROMPT, evenly
-from curate.compute import device_name, fixed_threads
+from curate.embedding.compute import device_name, fixed_threads
 from curate.models import ModelError, file_digest
 from curate.scorers.base import OF_ONE_CLIP, ClipBatch, Unmeasured
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 
 __all__ = ["LAG", "Frames", "Observer", "Series", "Span", "Unknown"]
 

@@ -107,7 +107,7 @@ class Scorer(ABC):
     Attributes:
         name, version: how its numbers are signed; a change of meaning needs a new one.
         columns: what it writes.
-        needs: `proxies`, `edges`, shared features (curate.features) or columns of clips, computed before it.
+        needs: `proxies`, `edges`, shared features (curate.embedding.features) or columns of clips, computed before it.
         models: names in curate.models, whose digests become part of its identity.
         preprocessing: what is done to a proxy before it is judged, in words.
     """

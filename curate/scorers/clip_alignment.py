@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.clip_tower import MODEL as CLIP
+from curate.embedding.clip_tower import MODEL as CLIP
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.clip_tower import MODEL as CLIP
+from curate.embedding.clip_tower import MODEL as CLIP
 from curate.models import ModelError, weights
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
 

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from curate.compute import fixed_threads
+from curate.embedding.compute import fixed_threads
 from curate.models import ModelError
 from curate.scorers.allowed_marks import AllowedMarks
 from curate.scorers.watermark_features import TOP, Canvas

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from curate.clip_tower import MODEL as CLIP
-from curate.clip_tower import clip_tower
+from curate.embedding.clip_tower import MODEL as CLIP
+from curate.embedding.clip_tower import clip_tower
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
 from curate.scorers.labels import CONFIDENT, label_names
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 
 
 @dataclass(frozen=True, order=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.shots.base import Boundary, ShotDetector
 from curate.shots.fronts import front
 from curate.shots.recent import Recent

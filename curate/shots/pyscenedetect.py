@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.shots.base import Boundary, ShotDetector
 
 NOMINAL_RATE = 25.0

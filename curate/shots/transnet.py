@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.compute import device_name, fixed_threads
+from curate.embedding.compute import device_name, fixed_threads
 from curate.models import weights
 
 HEIGHT, WIDTH = 27, 48

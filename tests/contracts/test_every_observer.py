@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.observers import OBSERVERS
 from curate.observers.base import Observer, Span, Unknown
 from schemas.clip import OBSERVED

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.features import FEATURES
+from curate.embedding.features import FEATURES
 from curate.score import with_features
 from curate.scorers import SCORERS
 from curate.scorers.base import DECIMALS, ClipBatch, Picture, Scorer, schema_of

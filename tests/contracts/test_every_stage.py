@@ -12,15 +12,15 @@ import pytest
 from curate.caption import WriteCaptions
 from curate.captioners.describe import Describe as DescribeInWords
 from curate.corpus import Corpus, open_corpus
-from curate.cutting import CutClips, jobs_of
 from curate.deduplicate import Describe
 from curate.engine import run_here
+from curate.packing.cutting import CutClips, jobs_of
+from curate.packing.shards import WriteShards
 from curate.read import ReadVideos
 from curate.score import Score
-from curate.shards import WriteShards
 from curate.sources import add_sources
 from curate.stage import Resources, Stage, Worker
-from pipelines.trials import RunTrials
+from pipelines.ablation.trials import RunTrials
 from schemas.recipe import Encoding
 
 EVERY = (ReadVideos, Score, WriteCaptions, Describe, CutClips, WriteShards, RunTrials)

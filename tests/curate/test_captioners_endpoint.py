@@ -18,7 +18,7 @@ from curate.captioners.protocol import LARGEST_ANSWER, CaptionError, Unreachable
 from curate.corpus import open_corpus
 from curate.engine import run_here
 from curate.scorers.base import ClipBatch, Picture
-from curate.views import SPANS
+from curate.storage.views import SPANS
 from schemas.clip import PROXIES, clip_id
 from schemas.table import table_of
 

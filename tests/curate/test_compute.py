@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from curate.compute import fold_norms, in_fixed_batches
+from curate.embedding.compute import fold_norms, in_fixed_batches
 
 torch = pytest.importorskip("torch")
 

@@ -14,10 +14,10 @@ from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.commits import StoreError, bundle, unbundle
 from curate.corpus import Corpus, CorpusError, open_corpus
-from curate.parts import Parts
-from curate.relations import RELATIONS
+from curate.storage.commits import StoreError, bundle, unbundle
+from curate.storage.parts import Parts
+from curate.storage.relations import RELATIONS
 from schemas.clip import CLIPS, LEDGER, clip_id
 from schemas.source import SOURCES
 from schemas.table import table_of

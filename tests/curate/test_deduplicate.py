@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.compare import same_footage
+from curate.copies.compare import same_footage
+from curate.copies.fingerprint import CROPS, MIRROR, descriptors, footage, still
+from curate.copies.neighbours import Described, likely_pairs
+from curate.copies.placement import overlaid, place
 from curate.corpus import open_corpus
 from curate.deduplicate import best_first, comparable, deduplicate
 from curate.engine import run_here
-from curate.fingerprint import CROPS, MIRROR, descriptors, footage, still
-from curate.neighbours import Described, likely_pairs
-from curate.placement import overlaid, place
-from curate.views import RELATIONS
+from curate.storage.views import RELATIONS
 from schemas.clip import clip_id
 from schemas.table import table_of
 
@@ -141,7 +141,7 @@ def test_likely_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
     described = Described(vectors, np.arange(len(vectors)))
     wanted = {(seed, 400 + seed) for seed in range(20)}
     assert wanted <= {tuple(pair) for pair in likely_pairs(described, mirror=False).tolist()}
-    monkeypatch.setattr("curate.neighbours.EXACT_UP_TO", 100)
+    monkeypatch.setattr("curate.copies.neighbours.EXACT_UP_TO", 100)
     assert len(wanted & {tuple(pair) for pair in likely_pairs(described, mirror=False).tolist()}) >= 19
 
 

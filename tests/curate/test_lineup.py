@@ -7,11 +7,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from curate import columns as side_by_side
-from curate.columns import clips_side_by_side
 from curate.corpus import Corpus, open_corpus
-from curate.lineup import in_order, line_up
-from curate.relations import RELATIONS
+from curate.storage import columns as side_by_side
+from curate.storage.columns import clips_side_by_side
+from curate.storage.lineup import in_order, line_up
+from curate.storage.relations import RELATIONS
 from schemas.clip import CLIPS, clip_id
 from schemas.table import table_of
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from curate import models
-from curate.model_list import MODELS, Model, ModelFile
+from curate.embedding.model_list import MODELS, Model, ModelFile
 from curate.models import ModelError, fetch_model, identity, list_models, verify_model, weights
 
 CONTENT = b"weights of a small model"

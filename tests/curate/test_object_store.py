@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate import journal
-from curate.atomic import create_if_absent, filesystem_of
 from curate.corpus import open_corpus
-from curate.relations import RELATIONS
+from curate.storage import journal
+from curate.storage.atomic import create_if_absent, filesystem_of
+from curate.storage.relations import RELATIONS
 from schemas.clip import clip_id
 from schemas.table import table_of
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.observers.base import Span
 from curate.observers.borders import Borders
 from curate.observers.exposure import Exposure

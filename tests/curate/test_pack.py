@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.corpus import CorpusError, open_corpus
-from curate.cutting import jobs_of
-from curate.encode import encode, encoder
 from curate.engine import run_here, run_on_ray
-from curate.manifest import read_manifest
+from curate.media.encode import encode, encoder
+from curate.media.passes import Pass, passes
 from curate.pack import pack
-from curate.passes import Pass, passes
+from curate.packing.cutting import jobs_of
+from curate.packing.manifest import read_manifest
 from curate.select import explain, select
+from curate.storage.views import RELATIONS
 from curate.video import MediaError, cut, decode
-from curate.views import RELATIONS
 from schemas.clip import clip_id
 from schemas.recipe import Recipe
 from schemas.sample import decode as decode_sample

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.grants import Grants, conflict, merged, read_grants
+from curate.footage.grants import Grants, conflict, merged, read_grants
 from schemas.document import DocumentError
 from schemas.rights import GRANTS, Policy, licence, licence_problem, permitted_uses, refusal, territory
 
@@ -199,7 +199,7 @@ def test_a_territory_is_iso_or_refused(text: str) -> None:
 
 
 def test_content_credentials_are_read_and_their_refusal_of_training_is_heard(tmp_path: Path) -> None:
-    from curate.credentials import forbids_training, read_credentials
+    from curate.footage.credentials import forbids_training, read_credentials
 
     signed = signed_picture(tmp_path)
     credentials = read_credentials(str(signed))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from curate import sandbox
-from curate.media import OPEN_OPTIONS
-from curate.media_process import MEMORY_BYTES
+from curate.media import sandbox
+from curate.media.opened import OPEN_OPTIONS
+from curate.media.process import MEMORY_BYTES
 from curate.video import Decoding, MediaError, decode, probe
 
 UNREADABLE = {"truncated_no_moov.mp4", "zero_byte.mp4", "text_renamed.mp4", "self.mp4", "dangling.mp4", "directory.mp4", "fifo.mp4", "looped"}
@@ -104,7 +104,8 @@ def test_two_films_can_be_read_side_by_side(made_footage):
 
 def test_a_process_whose_parent_is_gone_ends(made_footage):
     film = str(made_footage / "moving.mp4")
-    program = f"import os; from curate import sandbox, video; video.probe({film!r}); print(sandbox._idle[0]._process.pid, flush=True); os._exit(0)"
+    imports = "import os; from curate import video; from curate.media import sandbox;"
+    program = f"{imports} video.probe({film!r}); print(sandbox._idle[0]._process.pid, flush=True); os._exit(0)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
     pid = int(told.stdout)
     for _ in range(50):

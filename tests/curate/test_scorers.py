@@ -13,7 +13,7 @@ from curate.score import Score, ScoreError, score_corpus
 from curate.scorers import PROFILES
 from curate.scorers.base import ClipBatch, Picture, Unmeasured, columns, tabulate
 from curate.stage import Worker
-from curate.views import SPANS
+from curate.storage.views import SPANS
 from schemas.clip import CAPTIONS, CLIPS, PROXIES, clip_id
 from schemas.table import table_of
 

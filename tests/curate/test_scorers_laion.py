@@ -8,16 +8,16 @@ import pyarrow as pa
 import pytest
 
 from curate.caption import caption_corpus
-from curate.clip_tower import clip_tower
 from curate.corpus import open_corpus
+from curate.embedding.clip_tower import clip_tower
+from curate.embedding.features import ClipPictures
 from curate.engine import run_here
-from curate.features import ClipPictures
 from curate.models import ModelError
 from curate.score import score_corpus
 from curate.scorers.base import ClipBatch, Picture
 from curate.scorers.laion import judged, read_head
 from curate.scorers.zero_shot import CATEGORIES
-from curate.views import SPANS
+from curate.storage.views import SPANS
 from schemas.clip import PROXIES, clip_id
 from schemas.table import table_of
 

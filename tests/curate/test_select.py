@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.decide import decide
+from curate.deciding.decide import decide
 from schemas.clip import CLIPS, GAPS, clip_id
 from schemas.recipe import Recipe
 from schemas.source import SOURCES

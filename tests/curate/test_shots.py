@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from curate.frames import Frames
+from curate.media.frames import Frames
 from curate.shots import DETECTORS
 from curate.shots.base import Boundary
 from curate.shots.cascade import Cascade

@@ -10,11 +10,12 @@ import ffmpeg
 import imageio_ffmpeg
 import pytest
 
-from curate import examine, sources
+from curate import sources
 from curate.corpus import Corpus, open_corpus
-from curate.journal import entries
-from curate.locations import find_locations, local_copy, uri_of
+from curate.footage import examine
+from curate.footage.locations import find_locations, local_copy, uri_of
 from curate.sources import add_sources
+from curate.storage.journal import entries
 from schemas.document import DocumentError
 
 DAY = date(2027, 6, 1)

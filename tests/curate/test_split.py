@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.split import held_out_clusters
+from curate.deciding.split import held_out_clusters
 
 
 def clips(clusters):

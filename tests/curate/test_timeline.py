@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from curate.timeline import LONGEST_INTERVAL_S, Timeline
+from curate.media.timeline import LONGEST_INTERVAL_S, Timeline
 
 
 def timeline(stamps, base=Fraction(1, 1000), rate=Fraction(25), duration=0):

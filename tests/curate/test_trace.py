@@ -10,16 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from curate import erase, journal
 from curate.corpus import Corpus, CorpusError, open_corpus, source_of
 from curate.engine import run_here
-from curate.manifest import read_manifest
+from curate.keeping import erase
+from curate.keeping.signing import checked
 from curate.pack import pack
+from curate.packing.manifest import read_manifest
 from curate.read import ReadVideos
-from curate.relations import RELATIONS
 from curate.select import select
-from curate.signing import checked
 from curate.sources import add_sources
+from curate.storage import journal
+from curate.storage.relations import RELATIONS
 from curate.takedown import takedown
 from curate.trace import manifests, note_training, trace
 from curate.verify import verify
@@ -183,7 +184,7 @@ def test_a_source_taken_down_does_not_come_back(corpus: Corpus, made: Path) -> N
 @pytest.mark.parametrize("step", ["erase_rows", "_rewrite_shard", "_swap_manifest", "describe_set"])
 def test_an_interrupted_takedown_is_completed_by_doing_it_again(corpus: Corpus, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = named(corpus, "a")
-    home = "curate.takedown" if step == "erase_rows" else "curate.erase"
+    home = "curate.takedown" if step == "erase_rows" else "curate.keeping.erase"
     done = getattr(erase, step)
 
     def killed(*arguments):

@@ -8,7 +8,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from curate.upright import HLG, PQ, displayed_size, tone_mapped
+from curate.media.upright import HLG, PQ, displayed_size, tone_mapped
 from curate.video import Decoding, decode, probe
 
 

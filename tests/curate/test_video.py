@@ -8,8 +8,8 @@ import numpy as np
 import psutil
 import pytest
 
-from curate import sandbox
-from curate.sandbox import Patience
+from curate.media import sandbox
+from curate.media.sandbox import Patience
 from curate.video import Decoding, MediaError, Sampling, cut, decode, probe
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import train.loop
 from curate.corpus import open_corpus
-from curate.views import RELATIONS
+from curate.storage.views import RELATIONS
 from pipelines.ablate import AblationResult, ablate
 from schemas.clip import clip_id
 from schemas.document import DocumentError

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.ablation_report import write_report
-from pipelines.findings import CURVES, TRIALS, Findings, Sampled, markdown, trust, write_tables
-from pipelines.held_out import Holdings
-from pipelines.outcomes import OUTCOMES
-from pipelines.planning import make_plan
-from pipelines.verdict import judge
+from pipelines.ablation.findings import CURVES, TRIALS, Findings, Sampled, markdown, trust, write_tables
+from pipelines.ablation.held_out import Holdings
+from pipelines.ablation.outcomes import OUTCOMES
+from pipelines.ablation.planning import make_plan
+from pipelines.ablation.report import write_report
+from pipelines.ablation.verdict import judge
 from schemas.clip import CLIPS, GAPS, clip_id
 from schemas.experiment import Ablation
 from schemas.source import SOURCES

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.arms import entrants
+from pipelines.ablation.arms import entrants
 from schemas.document import DocumentError
 from schemas.experiment import Ablation
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.contaminate import MARK_BOX, duplicates_of, frozen, harmed_keys, low_resolution, watermark, wrong_captions
+from pipelines.ablation.contaminate import MARK_BOX, duplicates_of, frozen, harmed_keys, low_resolution, watermark, wrong_captions
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.pieces import Pieces, digest_of
+from pipelines.ablation.pieces import Pieces, digest_of
 
 
 def writes(text: str, calls: list[str]) -> Any:

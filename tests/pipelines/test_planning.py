@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.ablation_plan import Plan, overlap
-from pipelines.held_out import Holdings
-from pipelines.planning import make_plan
+from pipelines.ablation.held_out import Holdings
+from pipelines.ablation.plan import Plan, overlap
+from pipelines.ablation.planning import make_plan
 from schemas.clip import CLIPS, GAPS, clip_id
 from schemas.document import DocumentError
 from schemas.experiment import Ablation

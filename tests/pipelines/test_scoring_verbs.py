@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from curate.corpus import open_corpus
-from curate.views import SPANS
+from curate.storage.views import SPANS
 from pipelines.verbs import curating
 from schemas.clip import CLIPS, PROXIES, UNMEASURED, clip_id
 from schemas.document import DocumentError

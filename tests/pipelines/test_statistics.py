@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipelines.statistics import Components, clips_needed, components, coverage, detectable_effect, hierarchical_bootstrap, holm, paired_t, power, seeds_needed
+from pipelines.ablation.statistics import (
+    Components,
+    clips_needed,
+    components,
+    coverage,
+    detectable_effect,
+    hierarchical_bootstrap,
+    holm,
+    paired_t,
+    power,
+    seeds_needed,
+)
 
 NOISE = Components(seeds=1.0, clips=0.0, rest=2.0)
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.ablation_plan import PlannedArm
-from pipelines.arms import Entrant
-from pipelines.contaminate import MARK_BOX, harmed_keys
-from pipelines.pieces import Pieces
-from pipelines.pool import Pool, Pooled, write_shards
-from pipelines.treatment import CLEAN, PLAIN, Treatments, doses, rewrite
+from pipelines.ablation.arms import Entrant
+from pipelines.ablation.contaminate import MARK_BOX, harmed_keys
+from pipelines.ablation.pieces import Pieces
+from pipelines.ablation.plan import PlannedArm
+from pipelines.ablation.pool import Pool, Pooled, write_shards
+from pipelines.ablation.treatment import CLEAN, PLAIN, Treatments, doses, rewrite
 from schemas.experiment import Arm
 from schemas.recipe import Recipe
 from schemas.run import Phase

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.arms import Asked
-from pipelines.outcomes import OUTCOMES, by_level, paired, scores
-from pipelines.verdict import judge, simulated_coverage
-from pipelines.wording import sentence
+from pipelines.ablation.arms import Asked
+from pipelines.ablation.outcomes import OUTCOMES, by_level, paired, scores
+from pipelines.ablation.verdict import judge, simulated_coverage
+from pipelines.ablation.wording import sentence
 from schemas.experiment import Ablation, Question
 from schemas.table import table_of
 

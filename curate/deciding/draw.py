@@ -1,0 +1,115 @@
+"""Draws: of the clips that pass every rule, one copy of each, no source or group too many, and as many as were asked for.
+
+Each draw keeps the clips first in an order that depends on the seed and the clip alone, so adding footage moves few others.
+Weights follow Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): an exponential variate over the weight.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from curate.deciding.rules import identifier, literal
+from curate.packing.buckets import bucket_sql
+from schemas.recipe import BUCKET, Quotas, Recipe
+
+DUPLICATES = "duplicates"
+CLUSTER = "coalesce(duplicate_of, clip_id)"
+"""The cluster of a clip: its best copy, or itself."""
+READS = ("clip_id", "source_id", "start_s", "end_s", "duplicate_of", "duplicate_rank")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step that thins out `survivors` (position, clip_id, source_id, length_s, cluster, best, priority, quota_group).
+
+    Attributes:
+        name: what the ledger calls it.
+        wants: what it asks, in words.
+        query: SQL over `survivors` giving position and detail of each clip to reject.
+    """
+
+    name: str
+    wants: str
+    query: str
+
+
+def survivor_columns(recipe: Recipe) -> dict[str, str]:
+    """What the draws need to know of each clip: name to SQL over a row of clips."""
+    unit = f"((md5_number_lower({literal(f'draw:{recipe.seed}:')} || clip_id)::DOUBLE + 0.5) / 18446744073709551616.0)"
+    weight = identifier(recipe.sample.weight) if recipe.sample.weight else "1"
+    by = recipe.quotas.by if recipe.quotas else None
+    return {
+        "position": "position",
+        "clip_id": "clip_id",
+        "source_id": "source_id",
+        "length_s": "end_s - start_s",
+        "cluster": CLUSTER,
+        "best": "coalesce(duplicate_rank, 0)",
+        "priority": f"CASE WHEN {weight} > 0 THEN -ln({unit}) / {weight} ELSE 'infinity'::DOUBLE END",
+        "quota_group": "'all'" if by is None else f"coalesce({bucket_sql() if by == BUCKET else identifier(by)}, 'null')",
+    }
+
+
+def reads(recipe: Recipe) -> frozenset[str]:
+    """Columns of clips that the draws need."""
+    by = recipe.quotas.by if recipe.quotas else ""
+    weight = [recipe.sample.weight] if recipe.sample.weight else []
+    grouping = [by] if by != BUCKET else ["width", "height", "num_frames"]
+    return frozenset([*READS, *weight, *(grouping if recipe.quotas else [])])
+
+
+def draws(recipe: Recipe) -> Iterator[Draw]:
+    """The draws a recipe asks for, in the order in which they are made."""
+    if recipe.duplicates.keep == "best":
+        best = "first_value(clip_id) OVER (PARTITION BY cluster ORDER BY best, clip_id)"
+        told = "'a duplicate of ' || kept || ', which is kept' AS detail"
+        query = f"SELECT position, {told} FROM (SELECT position, clip_id, {best} AS kept FROM survivors) WHERE clip_id <> kept"
+        yield Draw(DUPLICATES, "the best copy", query)
+    if recipe.caps.clips is not None:
+        yield Draw("caps", f"{recipe.caps.clips} clips of a source", _first_clips("source_id", str(recipe.caps.clips), "of its source"))
+    if recipe.caps.hours is not None:
+        yield Draw("caps", f"{recipe.caps.hours:g} h of a source", _first_hours("source_id", recipe.caps.hours, "of its source"))
+    if recipe.quotas is not None:
+        yield Draw("quotas", _quota_words(recipe.quotas), _first_clips("quota_group", _quota(recipe.quotas), "of its group"))
+    if recipe.sample.clips is not None:
+        yield Draw("sample", f"{recipe.sample.clips} clips", _first_clips("1", str(recipe.sample.clips), "in all"))
+    if recipe.sample.hours is not None:
+        yield Draw("sample", f"{recipe.sample.hours:g} h", _first_hours("1", recipe.sample.hours, "in all"))
+
+
+def make(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
+    """Move what the draw rejects from the table `survivors` to the table `drawn_out` (position, rule, detail)."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected_now AS {draw.query}")
+    connection.execute(f"INSERT INTO drawn_out SELECT position, {literal(draw.name)}, detail FROM rejected_now")
+    connection.execute("DELETE FROM survivors WHERE position IN (SELECT position FROM rejected_now)")
+
+
+def _first_clips(group: str, limit: str, where: str) -> str:
+    ranked = f"SELECT position, {limit} AS allowed, row_number() OVER (PARTITION BY {group} ORDER BY priority, clip_id) AS place FROM survivors"
+    return f"SELECT position, 'draw ' || place || {literal(f' {where}, of which ')} || allowed || ' are kept' AS detail FROM ({ranked}) WHERE place > allowed"
+
+
+def _first_hours(group: str, hours: float, where: str) -> str:
+    filled = f"SELECT position, sum(length_s) OVER (PARTITION BY {group} ORDER BY priority, clip_id ROWS UNBOUNDED PRECEDING) / 3600 AS hours FROM survivors"
+    words = f"'would make ' || format('{{:.4f}}', hours) || {literal(f' h {where}, of which {hours:g} are kept')}"
+    return f"SELECT position, {words} AS detail FROM ({filled}) WHERE hours > {hours!r}"
+
+
+def _quota(quotas: Quotas) -> str:
+    """SQL for how many clips the group of a row may have."""
+    unlimited = "9223372036854775807"
+    limits = " ".join(f"WHEN {literal(group)} THEN {count}" for group, count in quotas.of.items())
+    most = unlimited if quotas.most is None else str(quotas.most)
+    own = f"CASE quota_group {limits} ELSE {most} END" if limits else most
+    if quotas.balance is None:
+        return own
+    smallest = "(SELECT min(clips) FROM (SELECT count(*) AS clips FROM survivors GROUP BY quota_group))"
+    return f"least({own}, CAST(floor({quotas.balance!r} * {smallest}) AS BIGINT))"
+
+
+def _quota_words(quotas: Quotas) -> str:
+    told = [f"{count} of {group}" for group, count in quotas.of.items()]
+    told += [] if quotas.most is None else [f"{quotas.most} of each"]
+    told += [] if quotas.balance is None else [f"{quotas.balance:g} times the smallest"]
+    return f"by {quotas.by}: {', '.join(told)}"

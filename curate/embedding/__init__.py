@@ -1,0 +1,1 @@
+"""Networks that several scorers share, and what they make of pictures and sentences."""

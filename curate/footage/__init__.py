@@ -1,0 +1,1 @@
+"""What comes in: where it lies, what it is, and whose it is."""

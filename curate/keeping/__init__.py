@@ -1,0 +1,1 @@
+"""Taking a source out again, and proving that the rest is whole."""

@@ -1,0 +1,155 @@
+"""Verifying shards: digests, members and index against the manifest, and each packed clip against its row, frame by frame."""
+
+import hashlib
+import io
+import itertools
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import IO, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from curate.corpus import Corpus, source_of
+from curate.engine import Listener
+from curate.footage.quarantine import policy_of
+from curate.packing.recognise import SIZE, Recognition, small_luma
+from curate.packing.shards import members_of
+from curate.storage import journal
+from curate.trace import manifests
+from curate.video import MediaError, decode
+from schemas.rights import refusal
+from schemas.sample import CAPTION_SUFFIX, FACTS_SUFFIX, IMAGE_SUFFIX, VIDEO_SUFFIX
+from schemas.source import STATUS_REJECTED
+
+SIDE, TOLERANCE_FRAMES = 64, 1.5
+
+
+def shard_problems(corpus: Corpus, pictures: bool, listener: Listener) -> Iterator[str]:
+    """What is wrong with packed sets.
+
+    Args:
+        pictures: also decode every clip.
+        listener: hears how many shards were checked.
+    """
+    clips = {row["clip_id"]: row for row in corpus.table("clips", columns=["clip_id", "num_frames", "start_s", "end_s", "shot_index"]).to_pylist()}
+    sets = manifests(corpus)
+    total, done = sum(len(manifest["shards"]) for _, manifest in sets), 0
+    for name, manifest in sets:
+        yield from _head_problems(corpus, name, manifest)
+        yield from _rights_problems(corpus, name, manifest)
+        index = pq.read_table(io.BytesIO(corpus.filesystem.cat_file(corpus.path("shards", name, "index.parquet"))))
+        indexed = {(row["shard"], row["clip_id"], row["suffix"]): (row["offset"], row["bytes"]) for row in index.to_pylist()}
+        for shard in manifest["shards"]:
+            for problem in _shard_problems(corpus, name, manifest, shard, indexed, clips, pictures):
+                yield f"shards/{name}/{shard['shard']}: {problem}"
+            done += 1
+            listener("verify", done, total)
+
+
+def _head_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The journal's head that the manifest holds must still be in the journal."""
+    head = manifest.get("journal_head")
+    if head and head.rpartition(":")[2] not in {entry.digest for entry in journal.entries(corpus)}:
+        yield f"shards/{name}/MANIFEST: names a head of the journal that is not in it: the journal was rewritten, or the set comes from another corpus"
+
+
+def _rights_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Sources in the set that may not be used any more."""
+    held = {source_of(clip) for shard in manifest["shards"] for clip in shard["clips"]}
+    policy, today = policy_of(corpus), datetime.now(UTC).date()
+    for row in corpus.table("sources").to_pylist():
+        if row["source_id"] in held:
+            reason = row["reason"] if row["status"] == STATUS_REJECTED else refusal(row, policy, today)
+            if reason:
+                yield f"shards/{name}: holds clips of {row['source_id']}, which may not be used: {reason}; select and pack again, or take it down"
+
+
+def _shard_problems(
+    corpus: Corpus,
+    name: str,
+    manifest: Mapping[str, Any],
+    shard: Mapping[str, Any],
+    indexed: Mapping[tuple[str, str, str], tuple[int, int]],
+    clips: Mapping[str, Mapping[str, Any]],
+    pictures: bool,
+) -> Iterator[str]:
+    path = corpus.path("shards", name, shard["shard"])
+    if not corpus.filesystem.exists(path):
+        yield "is missing; pack again"
+        return
+    with corpus.filesystem.open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(4 << 20):
+            digest.update(block)
+        if digest.hexdigest() != shard["sha256"]:
+            yield "is not what was packed: its digest differs from the manifest's"
+        try:
+            members = list(members_of(file))
+        except (tarfile.TarError, ValueError) as error:
+            yield f"is no readable tar: {error}"
+            return
+        there = list(dict.fromkeys(member["clip_id"] for member in members))
+        if there != list(shard["clips"]):
+            yield "holds other clips, or in another order, than the manifest says"
+        strays = [member for member in members if indexed.get((shard["shard"], member["clip_id"], member["suffix"])) != (member["offset"], member["bytes"])]
+        if strays:
+            yield f"{len(strays)} files lie elsewhere than the index says, such as {strays[0]['clip_id']}.{strays[0]['suffix']}"
+        known = Recognition.of(corpus, list(shard["clips"]) if pictures else [])
+        for clip_id, mine in itertools.groupby(members, key=lambda member: member["clip_id"]):
+            files = {member["suffix"]: _bytes_at(file, member["offset"], member["bytes"]) for member in mine}
+            yield from _sample_problems(clip_id, files, clips, manifest["recipe"]["encoding"], known if pictures else None)
+
+
+def _bytes_at(file: IO[bytes], offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _sample_problems(
+    clip_id: str, files: Mapping[str, bytes], clips: Mapping[str, Mapping[str, Any]], encoding: Mapping[str, Any], known: Recognition | None
+) -> Iterator[str]:
+    """What is wrong with one sample; its pictures are looked at where it is known what they were."""
+    if {CAPTION_SUFFIX, FACTS_SUFFIX} - files.keys() or not {VIDEO_SUFFIX, IMAGE_SUFFIX} & files.keys():
+        yield f"{clip_id}: is not whole, it has only {', '.join(sorted(files))}"
+        return
+    facts, row = json.loads(files[FACTS_SUFFIX]), clips.get(clip_id)
+    if row is None:
+        yield f"{clip_id}: is not in the table of clips"
+        return
+    if facts.get("num_frames") != row["num_frames"]:
+        yield f"{clip_id}: says it has {facts.get('num_frames')} frames, and its row says {row['num_frames']}"
+    if known is not None and VIDEO_SUFFIX in files:
+        yield from _picture_problems(clip_id, files[VIDEO_SUFFIX], facts["encoded"], row, encoding, known)
+
+
+def _picture_problems(
+    clip_id: str, video: bytes, told: Mapping[str, Any], row: Mapping[str, Any], encoding: Mapping[str, Any], known: Recognition
+) -> Iterator[str]:
+    """Frames counted, timed and recognised: as many as the sample says, as long as the row says, the first and the last showing what was measured."""
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        file.write(video)
+        file.flush()
+        try:
+            frames, ends_s = 0, 0.0
+            lumas, times_s = [np.empty((0, *SIZE[::-1]), np.int16)], [np.empty(0)]
+            for chunk in decode(file.name, SIDE):
+                frames, ends_s = frames + len(chunk), float(chunk.ends_s[-1])
+                lumas.append(np.stack([small_luma(picture) for picture in chunk.pictures]))
+                times_s.append(chunk.times_s)
+        except MediaError as error:
+            yield f"{clip_id}: does not decode: {error}"
+            return
+    if frames != told["frames"]:
+        yield f"{clip_id}: {frames} frames decode, and it says {told['frames']}"
+    wanted_s = row["end_s"] - row["start_s"]
+    if encoding["mode"] == "encode" and abs(ends_s - wanted_s) * (told["fps"] or 24.0) > TOLERANCE_FRAMES:
+        yield f"{clip_id}: lasts {ends_s:.3f} s, and its row says {wanted_s:.3f} s"
+    own = slice(told.get("in_frame", 0), told.get("out_frame"))
+    held, when_s = np.concatenate(lumas)[own], np.concatenate(times_s)[own]
+    if len(held):
+        for number, levels in known.strange(clip_id, row["start_s"], held, when_s - when_s[0]):
+            yield f"{clip_id}: shows something else than frame {number} of its source ({levels:.0f} of 255 levels apart)"

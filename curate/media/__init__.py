@@ -1,0 +1,1 @@
+"""Untrusted media, opened in processes of its own; pictures in, pictures out."""

@@ -1,0 +1,70 @@
+"""Manifest: what a set of shards holds, where, made by what; it is written last, so where it is, the set is whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from fsspec import AbstractFileSystem
+
+from curate.corpus import Corpus
+from curate.storage import journal
+from schemas.recipe import Recipe
+
+MANIFEST = "MANIFEST"
+FORMAT = 1
+
+
+def make_manifest(
+    corpus: Corpus, recipe: Recipe, name: str, contents: str, encoding: str, shards: Sequence[Mapping[str, Any]], failed: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """The manifest as JSON values.
+
+    Args:
+        corpus: where the clips come from.
+        recipe: what chose them.
+        name: of the set.
+        contents: digest of every sample's facts, caption and encoding, in order.
+        encoding: digest of how clips are encoded: sets of one encoding hold the same bytes of a clip.
+        shards: name, kind, bucket, bytes, sha256, hours and clips of each.
+        failed: clips that could not be packed, with the reason.
+    """
+    last = journal.head(corpus)
+    return {
+        "format": FORMAT,
+        "name": name,
+        "contents": contents,
+        "recipe": recipe.model_dump(mode="json"),
+        "scorers": dict(sorted(corpus.makers().items())),
+        "encoding": encoding,
+        "journal_head": last.digest if last else None,
+        "clips": sum(len(shard["clips"]) for shard in shards),
+        "hours": round(sum(shard["hours"] for shard in shards), 9),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "shards": list(shards),
+        "failed": [{"clip_id": clip_id, "reason": reason} for clip_id, reason in failed],
+    }
+
+
+def read_manifest(filesystem: AbstractFileSystem, folder: str) -> dict[str, Any] | None:
+    """The manifest of a folder of shards, or None where there is none."""
+    try:
+        return json.loads(filesystem.cat_file(f"{folder}/{MANIFEST}"))
+    except FileNotFoundError:
+        return None
+
+
+def contents_digest(rows: pa.Table, encoding: str) -> str:
+    """A digest of what is to be packed: each clip in order, its caption, its facts, and how it is encoded."""
+    digest = hashlib.sha256(encoding.encode())
+    for batch in rows.select(["clip_id", "caption", "facts"]).to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            digest.update(json.dumps([row["clip_id"], row["caption"], row["facts"]]).encode())
+    return digest.hexdigest()
+
+
+def whole(filesystem: AbstractFileSystem, folder: str, manifest: Mapping[str, Any]) -> bool:
+    """Whether every shard that the manifest names is there, of its size."""
+    sizes = {path.rsplit("/", 1)[-1]: told["size"] for path, told in filesystem.find(folder, maxdepth=1, detail=True).items()}
+    return all(sizes.get(shard["shard"]) == shard["bytes"] for shard in manifest["shards"])

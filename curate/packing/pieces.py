@@ -1,0 +1,82 @@
+"""Pieces: encoded clips as files of their own, on their way into shards; and those that earlier shards hold already."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.corpus import Corpus
+from curate.packing.croissant import INDEX_FILE
+from curate.packing.manifest import read_manifest
+from curate.storage.atomic import names_in, overwrite
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One encoded clip.
+
+    Attributes:
+        suffix: `mp4` or `jpg`.
+        data: the file's bytes.
+        facts: frames, width, height, fps and duration_s of what was encoded.
+    """
+
+    suffix: str
+    data: bytes
+    facts: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """One line of JSON, then the data."""
+        return json.dumps({"suffix": self.suffix, "facts": self.facts}, sort_keys=True).encode() + b"\n" + self.data
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> "Piece":
+        head, data = stored.split(b"\n", 1)
+        told = json.loads(head)
+        return cls(told["suffix"], data, told["facts"])
+
+
+def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encoding: str, besides: str) -> int:
+    """Copy clips that other sets of the corpus hold in the same encoding into `folder`, as pieces; how many were.
+
+    Args:
+        corpus: whose shards to look through.
+        folder: where pieces lie, on its filesystem.
+        clip_ids: what is wanted.
+        encoding: digest of the encoding, as manifests tell it.
+        besides: a set not to look in.
+    """
+    wanted, taken = set(clip_ids), 0
+    for name in names_in(corpus.filesystem, corpus.path("shards")):
+        root = corpus.path("shards", name)
+        manifest = read_manifest(corpus.filesystem, root) if wanted and name != besides else None
+        if manifest is None or manifest.get("encoding") != encoding:
+            continue
+        for clip_id, piece in _pieces_in(corpus, root, wanted):
+            overwrite(corpus.filesystem, f"{folder}/{clip_id}", piece.to_bytes())
+            wanted.discard(clip_id)
+            taken += 1
+    return taken
+
+
+def _pieces_in(corpus: Corpus, root: str, wanted: set[str]) -> Iterator[tuple[str, Piece]]:
+    """Clips of a set of shards, read where its index says that they lie."""
+    index = pq.read_table(io.BytesIO(corpus.filesystem.cat_file(f"{root}/{INDEX_FILE}")))
+    index = index.filter(pc.is_in(index["clip_id"], pa.array(sorted(wanted), pa.string()))).sort_by([("shard", "ascending"), ("offset", "ascending")])
+    files: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in index.to_pylist():
+        files.setdefault(row["clip_id"], {})[row["suffix"]] = row
+    for clip_id, own in files.items():
+        suffix = next((suffix for suffix in ("mp4", "jpg") if suffix in own), None)
+        if suffix is not None:
+            facts = json.loads(_file(corpus, root, own["json"]))["encoded"]
+            yield clip_id, Piece(suffix, _file(corpus, root, own[suffix]), facts)
+
+
+def _file(corpus: Corpus, root: str, row: dict[str, Any]) -> bytes:
+    return corpus.filesystem.cat_file(f"{root}/{row['shard']}", start=row["offset"], end=row["offset"] + row["bytes"])

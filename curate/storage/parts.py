@@ -1,0 +1,209 @@
+"""Parts: immutable, sorted Parquet files of 64 to 256 MB, and the generations that say which of them make up each relation.
+
+    generations/00000012.json    which parts make up each relation; the highest number holds
+    parts/RELATION/…             the parts
+
+A generation is published by creating its numbered file if absent, so of two writers one wins and the other looks again.
+"""
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from curate.storage.atomic import create_if_absent, names_in
+
+ORDER = ("group", "key", "clip_id", "source_id", "kind", "proxy_index", "shot_index", "captioner", "start_s")
+"""By which of its columns a part is sorted."""
+
+TARGET_BYTES = 256 << 20
+ROWS_IN_GROUP = 1 << 17
+BYTES_IN_GROUP = 8 << 20
+GENERATIONS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """An immutable Parquet file.
+
+    Attributes:
+        path: below the root.
+        rows: how many it has.
+        bytes: its size.
+        sha256: digest of its bytes.
+        first: the smallest of its clip ids, or source ids where it has no clip ids; None where it has neither.
+        last: the largest of them.
+        clips: digest of its clip ids in order: parts with the same digest hold the same clips, row by row.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    first: str | None = None
+    last: str | None = None
+    clips: str | None = None
+
+    def may_hold(self, ids: Sequence[str] | None) -> bool:
+        """Whether rows of one of the ids can be in it; `ids` is sorted, None stands for every id."""
+        return ids is None or self.first is None or self.last is None or any(self.first <= wanted <= self.last for wanted in ids)
+
+    def may_begin(self, prefix: str) -> bool:
+        """Whether ids in it can begin so."""
+        return self.first is None or self.last is None or self.first[: len(prefix)] <= prefix <= self.last[: len(prefix)]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Which parts make up each relation; for a relation that was swapped as a whole, the generation that did so last."""
+
+    number: int = 0
+    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    replaced: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The generation as its file holds it."""
+        parts = {name: [dataclasses.asdict(part) for part in found] for name, found in sorted(self.parts.items())}
+        return json.dumps({"number": self.number, "parts": parts, "replaced": dict(sorted(self.replaced.items()))}, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Generation":
+        """The generation back from its file."""
+        told = json.loads(data)
+        return cls(told["number"], {name: tuple(Part(**part) for part in found) for name, found in told["parts"].items()}, told["replaced"])
+
+
+class Parts:
+    """The parts and generations below one folder."""
+
+    def __init__(self, filesystem: AbstractFileSystem, root: str) -> None:
+        self.filesystem = filesystem
+        self.root = root
+
+    def latest(self) -> Generation:
+        """The generation that holds; an empty one in a new store."""
+        files = names_in(self.filesystem, f"{self.root}/generations")
+        return Generation.from_json(self.filesystem.cat_file(f"{self.root}/generations/{files[-1]}")) if files else Generation()
+
+    def publish(self, change: Callable[[Generation], Generation | None]) -> Generation | None:
+        """Make what `change` makes of the latest generation the next one; asks again when another writer was faster.
+
+        Returns the generation before, or None where `change` declined.
+        """
+        folder = f"{self.root}/generations"
+        while True:
+            before = self.latest()
+            after = change(before)
+            if after is None:
+                return None
+            after = dataclasses.replace(after, number=before.number + 1)
+            path, data = f"{folder}/{after.number:08d}.json", after.to_json()
+            # A write that an object store carried out but reported as failed is recognised by its content.
+            if create_if_absent(self.filesystem, path, data) or self.filesystem.cat_file(path) == data:
+                self.remove(f"generations/{old}" for old in names_in(self.filesystem, folder)[:-GENERATIONS_KEPT])
+                return before
+
+    def read(self, part: Part, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """One part's rows, or only those for which an expression holds; columns it does not have are left out."""
+        with self.open(part) as file:
+            wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            return file.read(wanted) if where is None else pq.read_table(self._source(part), columns=wanted, filters=where)
+
+    def columns(self, part: Part) -> list[str]:
+        """Names of a part's columns."""
+        with self.open(part) as file:
+            return file.schema_arrow.names
+
+    def open(self, part: Part) -> pq.ParquetFile:
+        """A part's file, for those who want some of its row groups."""
+        return pq.ParquetFile(self._source(part), pre_buffer=True)
+
+    def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
+        """Write rows as sorted parts of about `target_bytes` of memory each; nobody sees them before a generation names them."""
+        waiting: list[pa.Table] = []
+        held = 0
+        for rows in (piece for table in tables for piece in _pieces(table, target_bytes)):
+            waiting.append(rows)
+            held += rows.nbytes
+            if held >= target_bytes:
+                yield self.write_one(name, waiting)
+                waiting, held = [], 0
+        if waiting:
+            yield self.write_one(name, waiting)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files below the root; one that is gone already is as good as removed."""
+        for path in paths:
+            try:
+                self.filesystem.rm_file(f"{self.root}/{path}")
+            except FileNotFoundError:
+                continue
+
+    def sweep(self) -> int:
+        """Remove parts that no kept generation names, which interrupted writers left; how many. Only while nothing else writes."""
+        latest = self.latest()
+        named = {part.path for parts in latest.parts.values() for part in parts}
+        folders = names_in(self.filesystem, f"{self.root}/parts")
+        found = {f"parts/{folder}/{file}" for folder in folders for file in names_in(self.filesystem, f"{self.root}/parts/{folder}")}
+        self.remove(sorted(found - named))
+        return len(found - named)
+
+    def _source(self, part: Part) -> Any:
+        """What Parquet reads from: a path where files are local, which is fastest."""
+        path = f"{self.root}/{part.path}"
+        return path if isinstance(self.filesystem, LocalFileSystem) else self.filesystem.open(path, "rb")
+
+    def write_one(self, name: str, tables: Sequence[pa.Table]) -> Part:
+        """Write rows as one sorted part."""
+        rows = pa.concat_tables(tables, promote_options="default")
+        order = [(column, "ascending") for column in ORDER if column in rows.column_names]
+        rows = rows if not order or _increasing(rows[order[0][0]]) else rows.sort_by(order)
+        path = f"parts/{quote(name, safe='')}/{uuid.uuid4().hex}.parquet"
+        # Proxies are pictures: small row groups let a scorer fetch some clips' without reading the rest.
+        rows_in_group = max(1, min(ROWS_IN_GROUP, BYTES_IN_GROUP * rows.num_rows // max(rows.nbytes, 1)))
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, compression="zstd", row_group_size=rows_in_group)
+        data = buffer.getvalue()
+        create_if_absent(self.filesystem, f"{self.root}/{path}", data)
+        bound = next((column for column in ("clip_id", "source_id") if column in rows.column_names), None)
+        limits = pc.min_max(rows[bound]).as_py() if bound and rows.num_rows else {"min": None, "max": None}
+        clips = _digest(rows["clip_id"]) if "clip_id" in rows.column_names else None
+        return Part(path, rows.num_rows, len(data), hashlib.sha256(data).hexdigest(), limits["min"], limits["max"], clips)
+
+
+def _increasing(values: pa.ChunkedArray) -> bool:
+    """Whether each value is above the one before, so that there is nothing to sort; finding out costs a fiftieth of sorting."""
+    chunks = [chunk for chunk in values.chunks if len(chunk)]
+    within = all(pc.all(pc.less(chunk[:-1], chunk[1:]), skip_nulls=False).as_py() for chunk in chunks)
+    return within and all(bool(pc.less(before[-1], after[0]).as_py()) for before, after in itertools.pairwise(chunks))
+
+
+def _digest(ids: pa.ChunkedArray) -> str:
+    """A digest of ids in their order, however they are cut into chunks."""
+    lengths, text = hashlib.sha256(), hashlib.sha256()
+    for chunk in ids.cast(pa.string()).chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        lengths.update(np.diff(ends).tobytes())
+        text.update(memoryview(data or b"")[ends[0] : ends[-1]])
+    return hashlib.sha256(lengths.digest() + text.digest()).hexdigest()
+
+
+def _pieces(table: pa.Table, target_bytes: int) -> Iterator[pa.Table]:
+    """A table in runs of rows of at most about `target_bytes`; an empty one is one piece, so that its schema is kept."""
+    rows = max(1, target_bytes * table.num_rows // max(table.nbytes, 1))
+    for start in range(0, max(table.num_rows, 1), rows):
+        yield table.slice(start, rows)

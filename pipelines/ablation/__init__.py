@@ -1,0 +1,1 @@
+"""The parts of an ablation: plan, trials, outcomes, verdicts, report."""
