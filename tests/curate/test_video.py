@@ -88,7 +88,7 @@ def test_a_hang_is_ended_by_the_time_limit(tmp_path):
 
 
 def media_process():
-    (child,) = [child for child in psutil.Process().children() if any("media_process" in part for part in child.cmdline())]
+    (child,) = [child for child in psutil.Process().children() if any("curate.media.process" in part for part in child.cmdline())]
     return child
 
 
