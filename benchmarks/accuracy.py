@@ -29,7 +29,7 @@ from curate.score import score_corpus
 from curate.video import MediaError
 
 CODE = Path(__file__).resolve().parents[1] / "curate"
-READS = ("read", "divide", "proxies", "video", "media", "media_process", "frames", "upright", "timeline", "observers/*", "shots/*")
+READS = ("read", "divide", "proxies", "video", "media/*", "observers/*", "shots/*")
 TRUTHS = ("shots", "natural_cuts", "motion", "overlay", "dups", "alignment")
 SCORERS = ("text", "watermark")
 
