@@ -24,6 +24,7 @@ from pipelines.ablation.report import write_report
 from pipelines.ablation.treatment import Treatments
 from pipelines.ablation.trials import RunTrials, Trial, as_rows, noise_levels, training_run, versions
 from pipelines.ablation.verdict import judge, simulated_coverage
+from pipelines.curate import On
 from pipelines.progress import Listener
 from schemas.experiment import Ablation, read_experiment
 from schemas.recipe import read_recipe
@@ -55,6 +56,7 @@ def ablate(
     corpus: str | None = None,
     plan_only: bool = False,
     sweep: str | None = None,
+    on: On | None = None,
     listener: Listener = quiet,
 ) -> AblationResult:
     """Run an experiment, or what is left of it.
@@ -65,6 +67,7 @@ def ablate(
         corpus: instead of the one the experiment names.
         plan_only: only say what would be done.
         sweep: a recipe from which the arms are made, instead of those of the experiment.
+        on: where to run, instead of where the experiment says.
 
     Raises:
         DocumentError: the experiment is wrong, or cannot give an answer; nothing was done.
@@ -80,7 +83,7 @@ def ablate(
     pieces = Pieces(out / "pieces")
     if plan_only:
         return AblationResult(plan, tuple(plan.told(_pace(pieces))), None)
-    engine = choose_engine(wanted.on, sum(arm.hours for arm in plan.arms) * 3600)
+    engine = choose_engine(on or wanted.on, sum(arm.hours for arm in plan.arms) * 3600)
     pool = make_pool(opened, plan, holdings, pieces, engine, listener)
     trials = list(make_trials(plan, pool, pieces, listener))
     before = {digest_of(trial.training) for trial in trials if pieces.find("training", trial.training)}

@@ -58,7 +58,7 @@ def run(out: Path, on, listener: Listener) -> dict[str, object]:
     with _timed("a sampled video"):
         video = sample_video(checkpoint, PROMPT, out / "sample.mp4", steps=STEPS, guidance=2.0, listener=listener)
     with _timed("the ablation"):
-        ablation = ablate("demo", out / "ablation", corpus=str(out / "corpus"), listener=listener)
+        ablation = ablate("demo", out / "ablation", corpus=str(out / "corpus"), on=on, listener=listener)
     report = write_report(curated.corpus, curated.selection.name, Extras(video, PROOF.format(prompt=PROMPT), ablation.verdicts))
     return {
         "corpus": out / "corpus",
