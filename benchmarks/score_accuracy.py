@@ -1,6 +1,6 @@
 """How right scorers are, on footage with truth: captions ranked, text found, quality falling as pictures are spoilt, labels claimed.
 
-    python -m benchmarks.score_accuracy --media ../shared/media --folder /tmp/accuracy [--split open] [--out benchmarks/results/score_accuracy.md]
+    python -m benchmarks.score_accuracy --media ../shared/media --folder FOLDER [--split open] [--out benchmarks/results/score_accuracy.md]
 
 Reads the footage into a corpus in FOLDER once; running again goes on from there.
 """
