@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import multiprocessing
 import os
+import queue
 import resource
 import shutil
 import tempfile
@@ -353,7 +354,7 @@ def many_writers(kind: type[Tables], folder: Path, commits: int, figures: Figure
         while any(worker.is_alive() for worker in workers) or not latencies.empty():
             try:
                 told.append(latencies.get(timeout=0.5))
-            except Exception:
+            except queue.Empty:
                 continue
         for worker in workers:
             worker.join()
