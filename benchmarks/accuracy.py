@@ -24,7 +24,7 @@ from benchmarks.baselines import Remembered
 from curate.corpus import Corpus, open_corpus
 from curate.deduplicate import deduplicate
 from curate.engine import run_here
-from curate.read import Reading, Splitter
+from curate.read import Reading, Splitter, nothing_found
 from curate.score import score_corpus
 from curate.video import MediaError
 
@@ -117,13 +117,13 @@ def read(corpus: Corpus, source_id: str, path: Path, sent: Path) -> None:
         reading = Reading(source_id, "video", Splitter(), Path(scratch))
         try:
             reading.run(str(path))
-            tables = reading.tables()
+            found = reading.found()
         except MediaError as error:
             print(f"{path.name}: {error}", flush=True)
-            tables = reading.failed(str(error))
-        frames = tables["readings"]["frames"][0].as_py() or 0
+            found = nothing_found(source_id, str(error), Path(scratch))
+        frames = found.tables["readings"]["frames"][0].as_py() or 0
         sent.write_text(json.dumps([getattr(reading.detector, "sent_frames", 0), frames]))
-        corpus.commit(source_id, tables)
+        corpus.commit(source_id, {**found.tables, "proxies": found.proxies})
 
 
 def code_digest() -> str:

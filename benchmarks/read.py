@@ -49,11 +49,11 @@ def reading(detector: str) -> Callable[[str], dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             read = Reading("s", "video", Splitter(detector=detector), Path(folder))
             read.run(path)
-            tables = read.tables()
+            found = read.found()
             return {
-                "frames": tables["readings"]["frames"][0].as_py(),
-                "shots": tables["shots"].num_rows,
-                "proxy_bytes": sum(len(image) for image in tables["proxies"]["image"].to_pylist()),
+                "frames": found.tables["readings"]["frames"][0].as_py(),
+                "shots": found.tables["shots"].num_rows,
+                "proxy_bytes": found.proxies.stat().st_size,
                 "sent": getattr(read.detector, "sent_frames", 0),
             }
 

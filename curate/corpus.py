@@ -72,10 +72,10 @@ class Corpus:
         """Commit rows of one relation; the same key twice is one commit."""
         self.commit(key, {name: rows})
 
-    def commit(self, key: str, tables: Mapping[str, pa.Table]) -> None:
+    def commit(self, key: str, tables: Mapping[str, pa.Table | Path]) -> None:
         """Commit rows of several relations at once, all or nothing; the same key twice is one commit.
 
-        Relations that are committed together once should always be.
+        Relations that are committed together once should always be. Rows too many for memory may lie in a Parquet file.
         """
         drawn = int(hashlib.sha256(key.encode()).hexdigest(), 16) % GATHER_ONE_IN == 0
         if self.store.commit(key, tables) and drawn:

@@ -66,20 +66,40 @@ class ReadVideos(Stage):
         corpus = open_corpus(self.corpus_url)
         for row in rows.select(["source_id", "uri", "media_type"]).to_pylist():
             with tempfile.TemporaryDirectory(prefix="clipmill-read-") as folder:
-                tables = read_source(row["source_id"], row["uri"], row["media_type"], self.splitter, Path(folder))
-                corpus.commit(row["source_id"], tables)
-                yield tables["spans"].select(["clip_id", "source_id"])
+                found = read_source(row["source_id"], row["uri"], row["media_type"], self.splitter, Path(folder))
+                corpus.commit(row["source_id"], {**found.tables, "proxies": found.proxies})
+                yield found.tables["spans"].select(["clip_id", "source_id"])
 
 
-def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, folder: Path) -> dict[str, pa.Table]:
-    """The relations of one source: shots, spans, gaps, proxies (on disk, in `folder`) and its reading."""
+@dataclass(frozen=True)
+class Found:
+    """What is known of one source.
+
+    Attributes:
+        tables: the relations `shots`, `spans`, `gaps` and `readings`.
+        proxies: the Parquet file of its proxies, which a long film has more of than fit in memory.
+    """
+
+    tables: dict[str, pa.Table]
+    proxies: Path
+
+
+def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, folder: Path) -> Found:
+    """Decode and measure one source; its proxies are written into `folder`."""
     reading = Reading(source_id, media_type, splitter, folder)
     try:
         with local_copy(uri, folder) as path:
             reading.run(path)
     except (MediaError, OSError) as error:
-        return Reading(source_id, media_type, splitter, folder).failed(str(error))
-    return reading.tables()
+        return nothing_found(source_id, str(error), folder)
+    return reading.found()
+
+
+def nothing_found(source_id: str, reason: str, folder: Path) -> Found:
+    """Of a source that cannot be read: a reading that says why."""
+    reading = {"source_id": source_id, "status": STATUS_FAILED, "rule": "decode", "reason": reason, "duration_s": 0.0}
+    tables = {"shots": SHOTS.empty_table(), "spans": SPANS.empty_table(), "gaps": GAPS.empty_table(), "readings": table_of([reading], READINGS)}
+    return Found(tables, Proxies(source_id, folder / "no-proxies.parquet").finished())
 
 
 class Reading:
@@ -91,7 +111,7 @@ class Reading:
         self._divider = Divider(splitter.lengths if media_type == "video" else Lengths(minimum_frames=1))
         self._pictures = Pictures(splitter.pictures, splitter.picture_side, splitter.picture_quality)
         self._observers: list[Observer] = [*(make() for make in OBSERVERS), self._pictures]
-        self._proxies = Proxies(source_id, folder / "proxies.arrow")
+        self._proxies = Proxies(source_id, folder / "proxies.parquet")
         self._shots: list[dict[str, Any]] = []
         self._spans: list[dict[str, Any]] = []
         self._gaps: list[dict[str, Any]] = []
@@ -172,8 +192,8 @@ class Reading:
         learnt.warnings.append(detail)
         self._gaps.append(self._gap(learnt.duration_s, learnt.duration_s, "failed", "truncated", detail))
 
-    def tables(self) -> dict[str, pa.Table]:
-        """What was found, relation by relation."""
+    def found(self) -> Found:
+        """What was found; to be asked once."""
         learnt = self._learnt
         duration_s = learnt.duration_s if self._media_type == "video" else 0.0
         reading = {
@@ -190,18 +210,13 @@ class Reading:
             "status": STATUS_OK,
             "warnings": learnt.warnings,
         }
-        return {
+        tables = {
             "shots": table_of(self._shots, SHOTS),
             "spans": table_of(self._spans, SPANS),
             "gaps": table_of(self._gaps, GAPS),
-            "proxies": self._proxies.table(),
             "readings": table_of([reading], READINGS),
         }
-
-    def failed(self, reason: str) -> dict[str, pa.Table]:
-        """The relations of a source that cannot be read: a reading that says why."""
-        reading = {"source_id": self._source_id, "status": STATUS_FAILED, "rule": "decode", "reason": reason, "duration_s": 0.0}
-        return {**self.tables(), "readings": table_of([reading], READINGS)}
+        return Found(tables, self._proxies.finished())
 
 
 def _place(span: Span) -> dict[str, Any]:

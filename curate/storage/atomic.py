@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import tempfile
 import uuid
+from collections.abc import Callable
+from typing import IO
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -27,18 +30,22 @@ def create_if_absent(filesystem: AbstractFileSystem, path: str, data: bytes) -> 
     write on object stores (`If-None-Match: *` on S3).
     """
     if isinstance(filesystem, LocalFileSystem):
-        return _link_if_absent(path, data)
-    if filesystem.exists(path):
-        return False
-    try:
-        filesystem.pipe_file(path, data, mode="create")
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if "PreconditionFailed" in repr(error) or "pre-conditions" in str(error):
-            return False
-        raise
-    return True
+        return _link_if_absent(path, lambda file: file.write(data))
+    return _put_if_absent(filesystem, path, lambda: filesystem.pipe_file(path, data, mode="create"))
+
+
+def create_large_if_absent(filesystem: AbstractFileSystem, path: str, write: Callable[[IO[bytes]], object]) -> bool:
+    """As `create_if_absent`, for a file too large for memory: `write` writes it to a local file first, if there is none already."""
+    if isinstance(filesystem, LocalFileSystem):
+        return _link_if_absent(path, write)
+    with tempfile.NamedTemporaryFile(prefix="clipmill-create-") as file:
+
+        def put() -> None:
+            write(file)
+            file.flush()
+            filesystem.put_file(file.name, path, mode="create")
+
+        return _put_if_absent(filesystem, path, put)
 
 
 def overwrite(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
@@ -46,7 +53,7 @@ def overwrite(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
     if not isinstance(filesystem, LocalFileSystem):
         filesystem.pipe_file(path, data)
         return
-    unfinished = _write_beside(path, data)
+    unfinished = _write_beside(path, lambda file: file.write(data))
     os.replace(unfinished, path)
     _flush_folder(os.path.dirname(path))
 
@@ -61,10 +68,24 @@ def names_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
     return sorted(name for name in names if not name.startswith(TEMPORARY))
 
 
-def _link_if_absent(path: str, data: bytes) -> bool:
+def _put_if_absent(filesystem: AbstractFileSystem, path: str, put: Callable[[], object]) -> bool:
+    if filesystem.exists(path):
+        return False
+    try:
+        put()
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if "PreconditionFailed" in repr(error) or "pre-conditions" in str(error):
+            return False
+        raise
+    return True
+
+
+def _link_if_absent(path: str, write: Callable[[IO[bytes]], object]) -> bool:
     if os.path.lexists(path):
         return False
-    unfinished = _write_beside(path, data)
+    unfinished = _write_beside(path, write)
     try:
         os.link(unfinished, path)
     except FileExistsError:
@@ -80,14 +101,14 @@ def _link_if_absent(path: str, data: bytes) -> bool:
     return True
 
 
-def _write_beside(path: str, data: bytes) -> str:
+def _write_beside(path: str, write: Callable[[IO[bytes]], object]) -> str:
     """A finished, flushed file beside `path`; nothing is left behind when the disk is full."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     unfinished = os.path.join(folder, f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
         with open(unfinished, "xb") as file:
-            file.write(data)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:

@@ -1,9 +1,11 @@
 """A commit: one zip of Parquet members, a member for each relation it has rows of; that the file exists is the commit."""
 
 import io
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 from urllib.parse import quote, unquote
 
@@ -11,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.storage.member import Member
+
 LONGEST_NAME = 200
 BEGINNING_OF_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-ROWS_IN_GROUP = 256
-"""Of a relation with pictures in its rows, which are large; others have rows enough for groups of the usual size."""
+PICTURES_IN_GROUP = 256
 
 
 class StoreError(RuntimeError):
@@ -70,21 +73,31 @@ def among(commits: Sequence[Commit], known: pa.Table) -> list[bool]:
     return pc.is_in(both[0], value_set=both[1].combine_chunks()).to_pylist()
 
 
-def bundle(tables: Mapping[str, pa.Table]) -> bytes:
-    """Tables as a zip of Parquet members: the same bytes for the same tables."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+def bundle(tables: Mapping[str, pa.Table | Path], file: IO[bytes]) -> None:
+    """Write tables, or Parquet files that hold their rows already, as a zip of Parquet members: the same bytes for the same tables."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, rows in sorted(tables.items()):
-            # Straight into the archive and in small groups: the pictures of a long film are held once, not four times.
             with archive.open(zipfile.ZipInfo(_member(name), BEGINNING_OF_ZIP_TIME), "w", force_zip64=True) as member:
-                pq.write_table(
-                    rows, pa.PythonFile(member, mode="w"), compression="zstd", row_group_size=ROWS_IN_GROUP if "image" in rows.column_names else None
-                )
-    return made.getvalue()
+                if isinstance(rows, Path):
+                    with rows.open("rb") as written:
+                        shutil.copyfileobj(written, member)
+                else:
+                    pq.write_table(rows, pa.PythonFile(member, mode="w"), compression="zstd", row_group_size=rows_in_group(rows.schema))
 
 
-def unbundle(file: IO[bytes], name: str, path: str) -> pa.Table:
+def rows_in_group(schema: pa.Schema) -> int | None:
+    """Of a relation with pictures in its rows, which are large, few; others have rows enough for groups of the usual size."""
+    return PICTURES_IN_GROUP if "image" in schema.names else None
+
+
+def unbundle(file: IO[bytes], name: str, path: str, ids: Sequence[str] | None = None) -> pa.Table:
     """One relation's rows of a commit.
+
+    Args:
+        file: the commit, open for reading.
+        name: the relation.
+        path: what to call the commit in errors.
+        ids: leave out groups of rows that have none of these as `clip_id`, without reading them.
 
     Raises:
         StoreError: the file is damaged.
@@ -92,11 +105,22 @@ def unbundle(file: IO[bytes], name: str, path: str) -> pa.Table:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            return pq.read_table(io.BytesIO(archive.read(_member(name))))
+            if ids is None:
+                return pq.read_table(io.BytesIO(archive.read(_member(name))))
+            return _groups_with(pq.ParquetFile(Member(file, archive.getinfo(_member(name)))), ids)
     except (zipfile.BadZipFile, KeyError, EOFError, pa.ArrowInvalid) as error:
         if isinstance(error.__context__, OSError):  # zipfile calls a file damaged that it could not read: one gathered away meanwhile, say
             raise error.__context__ from None
         raise StoreError(f"{path}: is damaged ({error}); remove it and run the step again, which redoes this commit only") from None
+
+
+def _groups_with(parquet: pq.ParquetFile, ids: Sequence[str]) -> pa.Table:
+    """The groups of rows that may have one of the ids as `clip_id`."""
+    column = parquet.schema_arrow.get_field_index("clip_id")
+    limits = [parquet.metadata.row_group(group).column(column).statistics for group in range(parquet.num_row_groups)]
+    wanted = [group for group, limit in enumerate(limits) if any(limit.min <= clip_id <= limit.max for clip_id in ids)]
+    # Without threads: those would read the file from outside of Python, and wait for ever for its lock when the process ends meanwhile.
+    return parquet.read_row_groups(wanted, use_threads=False)
 
 
 def _member(name: str) -> str:

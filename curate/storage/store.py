@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec import AbstractFileSystem
 
-from curate.storage.atomic import create_if_absent, names_in
+from curate.storage.atomic import create_large_if_absent, names_in
 from curate.storage.commits import Commit, StoreError, among, bundle, keys_table, relations_of, unbundle
 from curate.storage.parts import TARGET_BYTES, Generation, Part, Parts
 
@@ -63,10 +64,13 @@ class Store:
         self.parts = Parts(filesystem, root)
         self._gathered: tuple[int, pa.Table] = (0, keys_table([]))
 
-    def commit(self, key: str, tables: Mapping[str, pa.Table]) -> bool:
-        """Commit rows of one or more relations under a key, all or nothing; False where that was done before."""
+    def commit(self, key: str, tables: Mapping[str, pa.Table | Path]) -> bool:
+        """Commit rows of one or more relations under a key, all or nothing; False where that was done before.
+
+        Rows may lie in a Parquet file, so that they need not fit in memory.
+        """
         commit = Commit.of(list(tables), key)
-        return create_if_absent(self.filesystem, f"{self.root}/{commit.path}", bundle(tables))
+        return create_large_if_absent(self.filesystem, f"{self.root}/{commit.path}", lambda file: bundle(tables, file))
 
     def replace(self, name: str, rows: pa.Table) -> None:
         """Swap all rows of a relation in one step."""
@@ -136,7 +140,7 @@ class Store:
         where = None if ids is None else pc.field("clip_id").isin(list(ids))
         with ThreadPoolExecutor(8) as pool:
             large = list(pool.map(lambda part: self.parts.read(part, columns, where), parts))
-            small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, where), loose))
+            small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, ids), loose))
         return pa.concat_tables([*large, *small], promote_options="default") if large or small else None
 
     def columns(self, snapshot: Snapshot, name: str) -> list[str]:
@@ -145,12 +149,12 @@ class Store:
             return self.parts.columns(part)
         return [column for commit in snapshot.loose_of(name)[:1] for column in self.read_loose(commit, name).column_names]
 
-    def read_loose(self, commit: Commit, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """One relation's rows of a loose commit."""
+    def read_loose(self, commit: Commit, name: str, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> pa.Table:
+        """One relation's rows of a loose commit, or only those with one of the ids as `clip_id`."""
         path = f"{self.root}/{commit.path}"
         with self.filesystem.open(path, "rb") as file:
-            rows = unbundle(file, name, path)
-        rows = rows if where is None else rows.filter(where)
+            rows = unbundle(file, name, path, ids)
+        rows = rows if ids is None else rows.filter(pc.field("clip_id").isin(list(ids)))
         return rows if columns is None else rows.select([column for column in columns if column in rows.column_names])
 
     def gather(self, least: int = 1, target_bytes: int = TARGET_BYTES) -> int:

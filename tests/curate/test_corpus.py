@@ -4,6 +4,8 @@ import io
 import json
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from schemas.clip import CLIPS, LEDGER, clip_id
 from schemas.source import SOURCES
 from schemas.table import table_of
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = "s0123456789abcdef0123"
 
 
@@ -238,13 +241,49 @@ def test_a_damaged_commit_is_named(tmp_path: Path) -> None:
 class Vanishing(io.BytesIO):
     """A file on an object store that was removed after it was opened."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        bundle({"spans": pa.table({"clip_id": ["a"]})}, self)
+
     def read(self, size: int | None = -1) -> bytes:
         raise FileNotFoundError("gone")
 
 
 def test_a_commit_that_vanishes_while_it_is_read_is_not_called_damaged() -> None:
     with pytest.raises(FileNotFoundError):
-        unbundle(Vanishing(bundle({"spans": pa.table({"clip_id": ["a"]})})), "spans", "loose/spans/0.zip")
+        unbundle(Vanishing(), "spans", "loose/spans/0.zip")
+
+
+LONG_FILM = """
+import sys
+from pathlib import Path
+import numpy as np
+from curate.corpus import open_corpus
+from curate.observers.pictures import Picture
+from curate.proxies import Proxies
+from schemas.clip import clip_id
+
+folder, random = Path(sys.argv[1]), np.random.default_rng(0)
+corpus = open_corpus(str(folder / "corpus"), create=True)
+most_held_kb = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = most_held_kb()
+proxies = Proxies("s0", folder / "proxies.parquet")
+for at in range(1000):
+    proxies.add_pictures(clip_id("s0", at, at + 1), [Picture(at, 0.0, 512, 288, random.bytes(40_000)) for _ in range(4)])
+corpus.commit("s0", {"proxies": proxies.finished()})
+asked = [clip_id("s0", at, at + 1) for at in range(500, 516)]
+found = corpus.proxies(asked)
+assert found["clip_id"].to_pylist() == [name for name in asked for _ in range(4)]
+assert len(set(found["image"].to_pylist())) == 64
+print((most_held_kb() - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the most memory held is told by /proc")
+def test_the_pictures_of_a_long_film_are_committed_and_read_in_a_fraction_of_their_size(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", LONG_FILM, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (tmp_path / "proxies.parquet").stat().st_size > 150 << 20
+    assert float(ran.stdout) < 120
 
 
 def test_clips_show_measures_captions_and_duplicates(corpus: Corpus) -> None:

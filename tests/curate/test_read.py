@@ -1,9 +1,9 @@
 """Reading a source: every second accounted for, bad input committed with its reason, the same tables again."""
 
 import itertools
-from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.corpus import open_corpus
@@ -12,10 +12,16 @@ from curate.stage import Worker
 from schemas.clip import OBSERVED
 
 
+def relations(path, folder):
+    """What a source holds, relation by relation."""
+    found = read_source("s1", str(path), "video", Splitter(), folder)
+    return {**found.tables, "proxies": pq.read_table(found.proxies)}
+
+
 @pytest.fixture(scope="module")
 def edited(shared_media, tmp_path_factory):
     """A real film of three shots, read."""
-    return read_source("s1", str(shared_media / "raw" / "datajuicer__video1.mp4"), "video", Splitter(), tmp_path_factory.mktemp("read"))
+    return relations(shared_media / "raw" / "datajuicer__video1.mp4", tmp_path_factory.mktemp("read"))
 
 
 def test_clips_and_gaps_add_up_to_the_duration(edited):
@@ -51,5 +57,5 @@ def test_reading_commits_what_it_found_and_a_failure_with_its_reason(tmp_path, s
 
 
 def test_reading_twice_gives_equal_tables(tmp_path, edited, shared_media):
-    again = read_source("s1", str(shared_media / "raw" / "datajuicer__video1.mp4"), "video", Splitter(), Path(tmp_path))
+    again = relations(shared_media / "raw" / "datajuicer__video1.mp4", tmp_path)
     assert all(again[name].equals(edited[name]) for name in edited)
