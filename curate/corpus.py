@@ -151,7 +151,7 @@ class Corpus:
         """Column of `clips` to the scorer (`name@version-digest8`) whose values it shows: the one stated, or the latest version."""
         snapshot, stated = self.store.now(), self._stated()
         found: dict[str, str] = {}
-        for relation in sorted(self.names("measures/"), key=_version_order):
+        for relation in sorted(self.names("measures/"), key=version_order):
             maker = relation.removeprefix("measures/")
             columns = self.store.columns(snapshot, relation)
             found.update({name: maker for name in columns if name in MEASURED and stated.get(name, maker) == maker})
@@ -238,7 +238,7 @@ def source_of(clip_id: str) -> str:
     return clip_id.rsplit("-", 2)[0]
 
 
-def _version_order(relation: str) -> tuple[str, tuple[int, ...], str]:
+def version_order(relation: str) -> tuple[str, tuple[int, ...], str]:
     """Scorers by name, then by version as numbers, so that 10 comes after 9."""
     name, _, version = relation.partition("@")
     return name, tuple(int(number) for number in re.findall(r"\d+", version.split("-")[0])), version

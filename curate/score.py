@@ -97,11 +97,19 @@ def score_corpus(
     """
     classes = chosen(profile, (only,) if isinstance(only, str) else tuple(only) if only is not None else None)
     report = ScoreReport()
-    corpus.choose({column.name: cls.identity() for cls in classes for column in cls.columns})
+    corpus.choose({column.name: cls.identity() for cls in classes if cls.family == "measures" for column in cls.columns})
+    _note_preprocessing(corpus, classes)
     for group, rows in pending(corpus, classes):
         stage = Score(corpus.url, tuple(cls.name for cls in group), profile, models_dir)
         _score_group(corpus, stage, rows, run, listener, report)
     return report
+
+
+def _note_preprocessing(corpus: Corpus, classes: Iterable[type[Scorer]]) -> None:
+    """What each scorer does to a proxy, beside its identity in `corpus.toml`: the numbers mean nothing without it."""
+    told = {cls.identity(): cls.preprocessing for cls in classes}
+    if told.items() - corpus.settings().get("scorers", {}).items():
+        corpus.note("scorers", told)
 
 
 def chosen(profile: str, names: Collection[str] | None = None) -> tuple[type[Scorer], ...]:
@@ -189,7 +197,7 @@ def _commit(corpus: Corpus, stage: Score, made: pa.Table, captions: dict[str, st
         schema, names = schema_of(scorer.columns), {column.name for column in scorer.columns}
         reasons = [[entry for entry in clip if entry[0] in names] for clip in made["unmeasured"].to_pylist()]
         rows = pa.table([*(made[name] for name in schema.names[:-1]), pa.array(reasons, schema.field("unmeasured").type)], schema=schema)
-        relation = f"measures/{scorer.identity()}"
+        relation = scorer.relation()
         key = _digest(clip_ids)
         if "caption" in scorer.needs:
             judged = [caption_digest(captions.get(clip_id)) for clip_id in clip_ids]
@@ -205,10 +213,12 @@ def _commit(corpus: Corpus, stage: Score, made: pa.Table, captions: dict[str, st
 
 def _unseen(corpus: Corpus, cls: type[Scorer], clips: pa.Table) -> pa.Table:
     """The clips a scorer has yet to measure; measures of captions that were replaced are dropped first."""
-    relation = f"measures/{cls.identity()}"
-    stored = corpus.read(relation) if relation in corpus.names("measures/") else schema_of(cls.columns).empty_table()
+    relation = cls.relation()
+    there = relation in corpus.names(f"{cls.family}/")
     if "caption" not in cls.needs:
-        return clips.filter(pc.invert(pc.is_in(clips["clip_id"], value_set=stored["clip_id"].combine_chunks())))
+        seen = corpus.read(relation, ["clip_id"])["clip_id"].combine_chunks() if there else pa.array([], pa.string())
+        return clips.filter(pc.invert(pc.is_in(clips["clip_id"], value_set=seen)))
+    stored = corpus.read(relation) if there else schema_of(cls.columns).empty_table()
     now = {row["clip_id"]: caption_digest(row["caption"]) for row in clips.select(["clip_id", "caption"]).to_pylist() if row["caption"]}
     before = dict(zip(stored["clip_id"].to_pylist(), stored[OF_CAPTION.name].to_pylist())) if stored.num_rows else {}
     good = [clip_id for clip_id, digest in before.items() if now.get(clip_id) == digest]

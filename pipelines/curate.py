@@ -36,20 +36,38 @@ class Curated:
 
 
 def curate(
-    footage: Sequence[str], corpus_url: str, recipe: Recipe, *, rights: str | None, policy: str | None, profile: Profile, on: On, listener: Listener
+    footage: Sequence[str],
+    corpus_url: str,
+    recipe: Recipe,
+    *,
+    rights: str | None,
+    policy: str | None,
+    profile: Profile,
+    on: On,
+    listener: Listener,
+    models_dir: str | None = None,
 ) -> Curated:
     """The whole chain; running it again only does what is missing."""
     corpus = open_corpus(corpus_url, create=True)
     add_sources(corpus, footage, rights, policy, listener)
-    measure(corpus, profile, on, listener=listener)
-    caption(corpus, profile, on, listener)
+    measure(corpus, profile, on, listener=listener, models_dir=models_dir)
+    caption(corpus, profile, on, listener, models_dir)
     deduplicate(corpus, listener=listener)
     selection = select(corpus, recipe)
     shards = pack(corpus, recipe, run=choose_engine(on, footage_s(corpus)), listener=listener)
     return Curated(corpus, selection, shards, failed_sources(corpus))
 
 
-def measure(corpus: Corpus, profile: Profile, on: On, *, only: str | None = None, splitter: Splitter | None = None, listener: Listener) -> None:
+def measure(
+    corpus: Corpus,
+    profile: Profile,
+    on: On,
+    *,
+    only: str | None = None,
+    splitter: Splitter | None = None,
+    listener: Listener,
+    models_dir: str | None = None,
+) -> None:
     """Read every source that was not read yet, once; then score the clips that a scorer has not seen."""
     run = choose_engine(on, footage_s(corpus))
     pending = pending_sources(corpus) if only is None else None
@@ -59,12 +77,12 @@ def measure(corpus: Corpus, profile: Profile, on: On, *, only: str | None = None
         for made in run(pending, [ReadVideos(corpus.url, splitter)]):
             done += len(set(made["source_id"].to_pylist()))
             listener("read", done, pending.num_rows)
-    score_corpus(corpus, profile, run, only=only, listener=listener)
+    score_corpus(corpus, profile, run, only=only, listener=listener, models_dir=models_dir)
 
 
-def caption(corpus: Corpus, profile: Profile, on: On, listener: Listener) -> None:
+def caption(corpus: Corpus, profile: Profile, on: On, listener: Listener, models_dir: str | None = None) -> None:
     """Write captions for the clips that have none, then the scores that need a caption."""
-    caption_corpus(corpus, None, profile, choose_engine(on, footage_s(corpus)), listener)
+    caption_corpus(corpus, None, profile, choose_engine(on, footage_s(corpus)), listener, models_dir)
 
 
 def pending_sources(corpus: Corpus) -> pa.Table:

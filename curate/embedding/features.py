@@ -45,7 +45,9 @@ class Feature(ABC):
 
 
 class EfficientNet(Feature):
-    """`efficientnet`: ImageNet logits of each proxy, float32 (proxies, 1000), by EfficientNet-Lite0 (Tan and Le 2019; Liu 2020).
+    """`efficientnet`: of each proxy EfficientNet-Lite0's 1280 pooled features (POOLED), then its 1000 ImageNet logits (LOGITS), float32 (proxies, 2280).
+
+    Tan and Le 2019; Liu 2020.
 
     A proxy's shorter side is brought to 256 by area averaging, and its central 224x224 pixels scaled to -1..1.
     """
@@ -63,7 +65,7 @@ class EfficientNet(Feature):
         network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         # The wheel names its tensors differently but keeps timm's order; shapes are checked by load_state_dict.
         network.load_state_dict(dict(zip(network.state_dict(), stored.values(), strict=True)))
-        self._network = fold_norms(network.eval()).to(memory_format=torch.channels_last)
+        self._network: Any = fold_norms(network.eval()).to(memory_format=torch.channels_last)
 
     def steps(self) -> Steps:
         """How a picture is prepared, and what the network makes of prepared ones."""
@@ -75,8 +77,12 @@ class EfficientNet(Feature):
     def _forward(self, pictures: np.ndarray) -> np.ndarray:
         import torch
 
+        def pooled_and_logits(part: np.ndarray) -> np.ndarray:
+            pooled = self._network.forward_head(self._network.forward_features(torch.from_numpy(part)), pre_logits=True)
+            return torch.cat([pooled, self._network.classifier(pooled)], 1).numpy()
+
         with fixed_threads():
-            return in_fixed_batches(pictures, self.batch_pictures, lambda part: self._network(torch.from_numpy(part)).numpy())
+            return in_fixed_batches(pictures, self.batch_pictures, pooled_and_logits)
 
     @staticmethod
     def _prepare(pixels: np.ndarray) -> np.ndarray:

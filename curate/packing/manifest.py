@@ -30,13 +30,14 @@ def make_manifest(
         shards: name, kind, bucket, bytes, sha256, hours and clips of each.
         failed: clips that could not be packed, with the reason.
     """
-    last = journal.head(corpus)
+    last, makers, done_to_proxies = journal.head(corpus), corpus.makers(), corpus.settings().get("scorers", {})
     return {
         "format": FORMAT,
         "name": name,
         "contents": contents,
         "recipe": recipe.model_dump(mode="json"),
-        "scorers": dict(sorted(corpus.makers().items())),
+        "scorers": dict(sorted(makers.items())),
+        "preprocessing": {maker: done_to_proxies[maker] for maker in sorted(set(makers.values())) if maker in done_to_proxies},
         "encoding": encoding,
         "journal_head": last.digest if last else None,
         "clips": sum(len(shard["clips"]) for shard in shards),

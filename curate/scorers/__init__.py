@@ -3,6 +3,7 @@
 from curate.scorers.alignment import ConseAlignment
 from curate.scorers.base import Scorer
 from curate.scorers.clip_alignment import ClipAlignment
+from curate.scorers.embeddings import ClipEmbedding, EfficientNetEmbedding
 from curate.scorers.handcrafted import HandcraftedAesthetic
 from curate.scorers.labels import Labels
 from curate.scorers.laion import LaionAesthetic, LaionAestheticV1
@@ -12,8 +13,8 @@ from curate.scorers.text import Text
 from curate.scorers.watermark import Watermark
 from curate.scorers.zero_shot import NotSafeForWork, Tags
 
-EMBEDDED: tuple[type[Scorer], ...] = (HandcraftedAesthetic, Technical, Text, Labels, Watermark, ConseAlignment)
-LAION: tuple[type[Scorer], ...] = (LaionAesthetic, Technical, Text, Tags, NotSafeForWork, Watermark, ClipAlignment)
+EMBEDDED: tuple[type[Scorer], ...] = (HandcraftedAesthetic, Technical, Text, Labels, Watermark, EfficientNetEmbedding, ConseAlignment)
+LAION: tuple[type[Scorer], ...] = (LaionAesthetic, Technical, Text, Tags, NotSafeForWork, Watermark, ClipEmbedding, ClipAlignment)
 BY_NAME_ONLY: tuple[type[Scorer], ...] = (LaionAestheticV1, OverlayWatermark)
 
 PROFILES: dict[str, tuple[type[Scorer], ...]] = {"embedded": EMBEDDED, "laion": LAION}

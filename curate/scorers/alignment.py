@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from curate.embedding.parts import LOGITS
 from curate.models import weights
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
 from curate.scorers.labels import probabilities
@@ -35,7 +36,7 @@ class ConseAlignment(Scorer):
 
     def score(self, batch: ClipBatch) -> pa.Table:
         def measure(index: int) -> dict[str, object]:
-            likely = probabilities(batch.feature("efficientnet", index), TEMPERATURE)
+            likely = probabilities(batch.feature("efficientnet", index)[:, LOGITS], TEMPERATURE)
             best = np.argsort(-likely, kind="stable")[:LABELS_USED]
             picture = _unit((likely[best, None] * self._labels[best]).sum(axis=0))
             return {"alignment": picture @ _unit(batch.feature("caption_embedding", index) - self._common)}

@@ -106,6 +106,7 @@ class Scorer(ABC):
 
     Attributes:
         name, version: how its numbers are signed; a change of meaning needs a new one.
+        family: the relations its rows go to: `measures`, which `clips` shows, or `embeddings`, which it does not.
         columns: what it writes.
         needs: `proxies`, `edges`, shared features (curate.embedding.features) or columns of clips, computed before it.
         models: names in curate.models, whose digests become part of its identity.
@@ -114,6 +115,7 @@ class Scorer(ABC):
 
     name: ClassVar[str]
     version: ClassVar[str]
+    family: ClassVar[str] = "measures"
     columns: ClassVar[tuple[pa.Field, ...]]
     needs: ClassVar[frozenset[str]]
     models: ClassVar[tuple[str, ...]] = ()
@@ -126,6 +128,11 @@ class Scorer(ABC):
     def identity(cls) -> str:
         """`name@version`, with 8 digits of its weights' digest where it has weights."""
         return identity(cls.name, cls.version, cls.models)
+
+    @classmethod
+    def relation(cls) -> str:
+        """Where its rows are kept, such as `measures/technical@2-9ef57ad7`."""
+        return f"{cls.family}/{cls.identity()}"
 
     def setup(self) -> None:  # noqa: B027 - a scorer without weights has nothing to set up
         """Loads weights, once per worker."""

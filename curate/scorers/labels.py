@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
+from curate.embedding.parts import LOGITS
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
 from curate.scorers.label_groups import grouped
 
@@ -24,7 +25,7 @@ class Labels(Scorer):
 
     def score(self, batch: ClipBatch) -> pa.Table:
         def measure(index: int) -> dict[str, object]:
-            likely = probabilities(batch.feature("efficientnet", index))
+            likely = probabilities(batch.feature("efficientnet", index)[:, LOGITS])
             found = {**grouped(likely), **{label_names()[at]: float(likely[at]) for at in np.flatnonzero(likely >= CONFIDENT)}}
             sure = sorted((name for name, share in found.items() if share >= CONFIDENT), key=lambda name: (-found[name], name))
             return {"labels": sure, "label_confidences": [min(1.0, found[name]) for name in sure]}

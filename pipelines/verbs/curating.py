@@ -6,10 +6,9 @@ import typer
 from rich.markup import escape
 
 from curate import select as selecting
-from curate.calibrate import CalibrationError
 from curate.calibrate import calibrate as compare_scorers
 from curate.caption import caption_corpus
-from curate.captioners import HOW_TO_NAME, CaptionError, captioner_named
+from curate.captioners import HOW_TO_NAME, captioner_named
 from curate.corpus import open_corpus
 from curate.deduplicate import deduplicate as find_duplicates
 from curate.divide import Lengths
@@ -24,6 +23,7 @@ from pipelines.report import write_report
 from pipelines.verbs.options import (
     CorpusOption,
     FootageArgument,
+    ModelsOption,
     OnOption,
     PolicyOption,
     ProfileOption,
@@ -36,7 +36,6 @@ from pipelines.verbs.options import (
     one_of,
     profile_named,
 )
-from schemas.document import DocumentError
 from schemas.recipe import read_recipe
 
 MARKS = {True: "[green]passes[/green]", False: "[red]fails [/red]", None: "not reached"}
@@ -50,6 +49,7 @@ def curate(
     recipe: RecipeOption = "default",
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
+    models_dir: ModelsOption = None,
 ) -> None:
     """Footage in, shards out: add, measure, caption, deduplicate, select, pack and report.
 
@@ -57,7 +57,17 @@ def curate(
     """
     wanted = read_recipe(recipe)
     with progress_shown(console) as listener:
-        made = steps.curate(footage, corpus, wanted, rights=rights, policy=policy, profile=profile_named(profile), on=engine_named(on), listener=listener)
+        made = steps.curate(
+            footage,
+            corpus,
+            wanted,
+            rights=rights,
+            policy=policy,
+            profile=profile_named(profile),
+            on=engine_named(on),
+            listener=listener,
+            models_dir=models_dir,
+        )
         report = write_report(made.corpus, made.selection.name)
     console.print(funnel_shown(made.selection))
     console.print(f"shards  {escape(str(made.shards.folder))}\nreport  {escape(report)}")
@@ -85,6 +95,7 @@ def measure(
     clip_s: Annotated[float, typer.Option("--clip-s", min=0.5, help="Length of the clips into which long shots are divided, in seconds.")] = 5.0,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Pictures kept of each clip, for scorers, captioners and people.")] = 4,
     picture_side: Annotated[int, typer.Option("--picture-side", min=64, max=640, help="Their longer side, in pixels.")] = 512,
+    models_dir: ModelsOption = None,
 ) -> None:
     """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies.
 
@@ -93,7 +104,7 @@ def measure(
     with progress_shown(console) as listener:
         opened = open_corpus(corpus)
         splitter = Splitter(one_of("--detector", detector, tuple(DETECTORS)), Lengths(target_s=clip_s, maximum_s=2 * clip_s), pictures, picture_side)
-        steps.measure(opened, profile_named(profile), engine_named(on), only=only, splitter=splitter, listener=listener)
+        steps.measure(opened, profile_named(profile), engine_named(on), only=only, splitter=splitter, listener=listener, models_dir=models_dir)
     console.print(f"{opened.table('clips').num_rows} clips in {escape(corpus)}")
     end_with_failures(opened)
 
@@ -103,6 +114,7 @@ def caption(
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
     by: Annotated[list[str] | None, typer.Option("--by", help=f"A captioner, may be repeated; metadata and describe by default. {HOW_TO_NAME}.")] = None,
+    models_dir: ModelsOption = None,
 ) -> None:
     """Write captions for clips that have none, and the scores that need a caption.
 
@@ -110,11 +122,9 @@ def caption(
     """
     opened = open_corpus(corpus)
     run = choose_engine(engine_named(on), steps.footage_s(opened))
-    try:
-        with progress_shown(console) as listener:
-            told = caption_corpus(opened, [captioner_named(each) for each in by] if by else None, profile_named(profile), run, listener)
-    except CaptionError as error:
-        raise DocumentError(str(error)) from None
+    captioners = [captioner_named(each) for each in by] if by else None
+    with progress_shown(console) as listener:
+        told = caption_corpus(opened, captioners, profile_named(profile), run, listener, models_dir)
     console.print(escape(told.summary()))
 
 
@@ -129,10 +139,7 @@ def calibrate(
 
     Example: `clipmill calibrate --corpus corpus --from laion_v2 --to handcrafted --threshold 5`
     """
-    try:
-        console.print(escape(compare_scorers(open_corpus(corpus), column, source, target).summary(threshold)))
-    except CalibrationError as error:
-        raise DocumentError(str(error)) from None
+    console.print(escape(compare_scorers(open_corpus(corpus), column, source, target).summary(threshold)))
 
 
 def deduplicate(corpus: CorpusOption, mirror: Annotated[bool, typer.Option("--mirror", help="Also find mirrored copies.")] = False) -> None:

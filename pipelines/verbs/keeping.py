@@ -8,10 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.progress import progress_shown
-from pipelines.verbs.options import EXIT_SOME_FAILED, CorpusOption, console, errors
+from pipelines.verbs.options import EXIT_SOME_FAILED, CorpusOption, ModelsOption, console, errors
 from schemas.document import DocumentError
-
-ModelsOption = Annotated[Path | None, typer.Option("--models-dir", help="Folder with weights, for machines without a model hub.")]
 
 models = typer.Typer(name="models", help="Which weights there are, where they come from, and whether they are what they claim.", no_args_is_help=True)
 

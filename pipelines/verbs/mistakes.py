@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from rich.markup import escape
 
+from curate.calibrate import CalibrationError
+from curate.captioners import CaptionError
 from curate.corpus import CorpusError
 from curate.engine import EngineError
 from curate.models import ModelError
@@ -14,7 +16,7 @@ from pipelines.demo.footage import DemoFootageMissing
 from pipelines.verbs.options import EXIT_INTERRUPTED, EXIT_MISTAKE, errors
 from schemas.document import DocumentError
 
-MISTAKES = (DocumentError, CorpusError, EngineError, ModelError, ScoreError, DemoFootageMissing)
+MISTAKES = (DocumentError, CorpusError, EngineError, ModelError, ScoreError, CaptionError, CalibrationError, DemoFootageMissing)
 """Each message says what was wrong, where, and what to do."""
 
 

