@@ -4,7 +4,7 @@ import numpy as np
 
 from curate.media.frames import Frames
 from curate.shots.base import Boundary, ShotDetector
-from curate.shots.transnet import HEIGHT, KEPT, WIDTH, WINDOW, TransNet
+from curate.shots.transnet import HEIGHT, KEPT, WIDTH, WINDOW, Overlap, TransNet
 
 MARGIN = (WINDOW - KEPT) // 2
 THRESHOLD = 0.5
@@ -14,7 +14,7 @@ class Dense(ShotDetector):
     """A boundary is a run of frames above the threshold."""
 
     def __init__(self, network: TransNet) -> None:
-        self._network = network
+        self._network, self._overlap = network, Overlap(KEPT)
         self._pictures = np.empty((0, HEIGHT, WIDTH, 3), np.uint8)
         self._run: list[int] = []
         self._end = self._seen = 0
@@ -43,7 +43,7 @@ class Dense(ShotDetector):
 
     def _window(self, counted: int) -> list[Boundary]:
         """Look at the next window, of which so many frames count."""
-        probability = self._network.window(self._pictures[:WINDOW])[MARGIN : MARGIN + counted, 0]
+        probability = self._network.window(self._pictures[:WINDOW], slice(MARGIN, MARGIN + counted), self._overlap)[:, 0]
         self.sent_frames += WINDOW
         found: list[Boundary] = []
         for number, above in enumerate(probability > THRESHOLD, start=self._seen):
