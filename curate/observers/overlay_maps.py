@@ -113,16 +113,14 @@ def working_luma(picture: np.ndarray) -> np.ndarray:
 
 
 def planes_from(luma: np.ndarray) -> np.ndarray:
-    """Nine uint8 maps (9, H/4, W/4) of luma frames uint8 (T, H, W); see `PLANES`. About 25 ms for sixteen frames of 640x360."""
-    across = np.stack([cv2.Sobel(frame, cv2.CV_16S, 1, 0, ksize=3) for frame in luma])
-    down = np.stack([cv2.Sobel(frame, cv2.CV_16S, 0, 1, ksize=3) for frame in luma])
-    magnitude = np.minimum((np.abs(across) + np.abs(down)) >> 3, 255).astype(np.uint8)
-    stays = np.hypot(*(_median(sort_in_time(np.clip(part >> 2, -128, 127).astype(np.int8))) for part in (across, down)))
+    """Nine uint8 maps (9, H/4, W/4) of luma frames uint8 (T, H, W); see `PLANES`. About 15 ms for sixteen frames of 640x360."""
+    across, down, magnitude = _gradients(luma)
+    stays = np.hypot(*(_median(sort_in_time(part)) for part in (across, down)))
     moves = cv2.resize(magnitude.mean(0, dtype=np.float32), None, fx=1 / CELL, fy=1 / CELL, interpolation=cv2.INTER_AREA)
     ordered, last = sort_in_time(luma), len(luma) - 1
     spread = ordered[round(0.9 * last)] - ordered[round(0.1 * last)]
     least = sort_in_time(magnitude)[round(0.25 * last)]
-    quarter = stays.reshape(stays.shape[0] // 2, 2, stays.shape[1] // 2, 2).max((1, 3))
+    quarter = _pooled_by(np.maximum, stays, CELL // 2)
     return np.stack(
         [
             *(_rooted(quarter[row::2, column::2]) for row in (0, 1) for column in (0, 1)),
@@ -130,13 +128,24 @@ def planes_from(luma: np.ndarray) -> np.ndarray:
             _rooted(_pooled(least)),
             np.rint(_pooled(_median(ordered))).astype(np.uint8) & COARSE,
             np.rint(_pooled(spread)).astype(np.uint8) & COARSE,
-            _cells(spread).min((1, 3)) & COARSE,
+            _pooled_by(np.minimum, spread, CELL) & COARSE,
         ]
     )
 
 
-def sort_in_time(stack: np.ndarray) -> np.ndarray:
-    """The stack (T, H, W) sorted along time by Batcher's odd-even merge network: whole-picture minima and maxima, twenty times faster than np.sort."""
+def _gradients(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sobel's across and down over 4 as int8, and their joint magnitude over 8 as uint8, (T, H, W) each."""
+    across, down, magnitude = np.empty(luma.shape, np.int8), np.empty(luma.shape, np.int8), np.empty(luma.shape, np.uint8)
+    for index, frame in enumerate(luma):  # frame by frame, which stays in the processor's cache
+        x, y = cv2.Sobel(frame, cv2.CV_16S, 1, 0, ksize=3), cv2.Sobel(frame, cv2.CV_16S, 0, 1, ksize=3)
+        magnitude[index] = np.minimum((np.abs(x) + np.abs(y)) >> 3, 255)
+        for part, kept in ((x, across), (y, down)):
+            kept[index] = np.clip(part >> 2, -128, 127)
+    return across, down, magnitude
+
+
+def sort_in_time(stack: np.ndarray) -> list[np.ndarray]:
+    """Pictures (T, H, W) sorted along time by Batcher's odd-even merge network: minima and maxima of whole pictures, twenty times faster than np.sort."""
     rows, count = list(stack), len(stack)
     p = 1
     while p < count:
@@ -149,7 +158,7 @@ def sort_in_time(stack: np.ndarray) -> np.ndarray:
                         rows[a], rows[b] = np.minimum(rows[a], rows[b]), np.maximum(rows[a], rows[b])
             k //= 2
         p *= 2
-    return np.stack(rows)
+    return rows
 
 
 def pictures(planes: np.ndarray) -> list[np.ndarray]:
@@ -190,7 +199,7 @@ def evidence(planes: np.ndarray) -> tuple[float, list[float] | None]:
     return round(value, 4), [round(float(edge), 4) for edge in (left / columns, top / rows, (left + width) / columns, (top + height) / rows)]
 
 
-def _median(ordered: np.ndarray) -> np.ndarray:
+def _median(ordered: Sequence[np.ndarray]) -> np.ndarray:
     """The median picture of an ordered stack; of an even count the mean of the middle two."""
     middle = len(ordered) // 2
     if len(ordered) % 2:
@@ -198,12 +207,16 @@ def _median(ordered: np.ndarray) -> np.ndarray:
     return (ordered[middle - 1].astype(np.float32) + ordered[middle]) / 2
 
 
-def _cells(plane: np.ndarray) -> np.ndarray:
-    return plane.reshape(plane.shape[0] // CELL, CELL, plane.shape[1] // CELL, CELL)
+def _pooled_by(pick: np.ufunc, plane: np.ndarray, side: int) -> np.ndarray:
+    """The least or the most of cells of so many pixels' side."""
+    rows = pick.reduce([plane[at::side] for at in range(side)])
+    pooled: np.ndarray = pick.reduce([rows[:, at::side] for at in range(side)])
+    return pooled
 
 
 def _pooled(plane: np.ndarray) -> np.ndarray:
-    return _cells(plane).mean((1, 3), dtype=np.float32)
+    """The means of cells."""
+    return cv2.resize(plane.astype(np.float32), None, fx=1 / CELL, fy=1 / CELL, interpolation=cv2.INTER_AREA)
 
 
 def _rooted(plane: np.ndarray) -> np.ndarray:

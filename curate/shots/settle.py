@@ -65,10 +65,11 @@ def returns(recent: Recent, start: int, end: int) -> bool:
 
 
 def _same_in_another_tone(recent: Recent, b: int, a: int) -> bool:
-    one, other = recent.luma[recent.index(b)], recent.luma[recent.index(a)]
-    if min(one.std(), other.std()) < FLAT:
+    here, there = recent.index(b), recent.index(a)
+    one, other = recent.luma[here], recent.luma[there]
+    if min(recent.spread[here], recent.spread[there]) < FLAT:
         return False
-    return min(correlation_ratio(one, other), correlation_ratio(other, one)) >= SAME_RATIO
+    return correlation_ratio(one, other) >= SAME_RATIO and correlation_ratio(other, one) >= SAME_RATIO
 
 
 def _only_light(recent: Recent, b: int, a: int) -> bool:
