@@ -159,12 +159,12 @@ def _lead(corpus: Corpus, ranked: Sequence[dict[str, Any]], pairs: Sequence[tupl
         needed = {leaders[a] for b in chunk for a in near[b]} | {a for b in chunk for a in near[b]} | set(chunk)
         seen = _footage(corpus, [ranked[i] for i in sorted(needed)])
         for b in chunk:
-            agreed = []
+            # The best copy, not the likest: two copies of one clip then find the same one, whatever else lies near them.
             for a in sorted({leaders[a] for a in near[b]}):
-                agreed.append((same_footage(seen[ranked[a]["clip_id"]], seen[ranked[b]["clip_id"]], mirror), -a))
                 compared += 1
-            certainty, leader = max(agreed)
-            leaders[b] = -leader if certainty > 0 else b
+                if same_footage(seen[ranked[a]["clip_id"]], seen[ranked[b]["clip_id"]], mirror):
+                    leaders[b] = a
+                    break
         listener("compare", min(start + CHUNK, len(waiting)), len(waiting))
     return leaders, compared
 

@@ -13,7 +13,7 @@ import numpy as np
 from curate.copies.fingerprint import MIRROR, Footage, Still
 from curate.copies.placement import Placement, overlaid, place
 
-TRIED = 3
+TRIED = 6
 """Pairs of pictures, the likeliest first, of which one must agree."""
 AGREES = 0.96
 BLOCKS = 10
@@ -53,24 +53,22 @@ def _pooled(picture: np.ndarray) -> np.ndarray:
 
 
 def same_footage(first: Footage, second: Footage, mirror: bool = False) -> float:
-    """How surely two clips show the same footage: the agreement of their best pair of pictures, or 0 where something speaks against it.
+    """How surely two clips show the same footage: the agreement of the likeliest pair of pictures that agrees, or 0 where none does.
 
     Args:
         first: one clip.
         second: the other.
         mirror: whether a mirrored copy is a copy.
     """
-    pairs = sorted(_likeness(first, second, mirror), reverse=True)[:TRIED]
-    best = 0.0
-    for _, i, j in pairs:
+    for _, i, j in sorted(_likeness(first, second, mirror), reverse=True)[:TRIED]:
         one, other = first.stills[i], second.stills[j]
         placement = place(one.luma, other.luma, mirror)
-        if placement is None or placement.agreement < max(AGREES, best):
+        if placement is None or placement.agreement < AGREES:
             continue
         unlike = differences(*overlaid(one.luma, other.luma, placement)) > DIFFERS
         if unlike.mean() <= UNLIKE_SHARE and any(_fits(first, second, one.time_s, other.time_s, rate, placement, unlike) for rate in _rates(first, second)):
-            best = placement.agreement
-    return best
+            return placement.agreement
+    return 0.0
 
 
 def _likeness(first: Footage, second: Footage, mirror: bool) -> Iterator[tuple[float, int, int]]:

@@ -199,6 +199,18 @@ def test_two_clips_do_not_come_together_through_a_third(tmp_path):
     assert found["a"] != found["c"]
 
 
+def test_copies_of_one_clip_join_the_same_best_copy_whichever_they_resemble_most(tmp_path):
+    """Two good copies show the left and the right of a picture, too little of it in common; two poor ones show all of it, each with a mark on one side."""
+    whole = moving(30)
+    films = {"a": [picture[:, :288] for picture in whole], "b": [picture[:, 32:] for picture in whole]}
+    films["c"] = [cv2.rectangle(picture.copy(), (4, 8), (28, 38), 255, -1) for picture in whole]
+    films["d"] = [cv2.rectangle(picture.copy(), (292, 8), (316, 38), 255, -1) for picture in whole]
+    corpus = corpus_of(tmp_path, films, **{name: {"width": 640, "height": 360} for name in ("a", "b")})
+    deduplicate(corpus)
+    found = clusters(corpus)
+    assert found["a"] != found["b"] and found["c"] == found["d"] == found["a"]
+
+
 def test_only_new_clips_are_described_again(tmp_path):
     films = {"a": moving(1), "b": moving(2)}
     corpus = corpus_of(tmp_path, films)
@@ -240,20 +252,32 @@ CHOSEN = {
 LOOK_ALIKES = ("mdn-learning__elf.webm", "mdn-learning__monster.webm")
 
 
-def test_truth_labelled_copies_come_together_and_look_alikes_stay_apart(shared_media, tmp_path):
+def read_files(folder, shared_media, files):
+    """A corpus of some shared files, read as usual; and the file of each source."""
     from curate.read import ReadVideos
 
-    files = [f"truth/dups/{family}__{variant}.mp4" for family, variants in CHOSEN.items() for variant in variants] + [f"raw/{name}" for name in LOOK_ALIKES]
-    assert {video["file"] for video in json.loads((shared_media / "truth/dups.json").read_text())["videos"]} >= set(files[:-2])
-    corpus = open_corpus(str(tmp_path), create=True)
+    corpus = open_corpus(str(folder), create=True)
     rows = []
     for file in files:
         name = "s" + hashlib.sha256((shared_media / file).read_bytes()).hexdigest()[:20]
         rows.append({"source_id": name, "uri": str(shared_media / file), "media_type": "video"})
         corpus.append("added", table_of([{**rows[-1], "status": "ok"}], RELATIONS["added"]), name)
     assert sum(made.num_rows for made in run_here(pa.Table.from_pylist(rows), [ReadVideos(corpus.url)])) >= len(files)
+    return corpus, {row["source_id"]: file for row, file in zip(rows, files)}
+
+
+def test_pictures_of_other_moments_do_not_hide_those_of_one(shared_media, tmp_path):
+    """At another frame rate the kept pictures lie elsewhere, and of a busy scene the three pairs most alike are of different moments."""
+    corpus, _ = read_files(tmp_path, shared_media, [f"truth/dups/soccer__{variant}.mp4" for variant in ("fps_12", "crop15")])
     deduplicate(corpus, mirror=True)
-    of = {row["source_id"]: file for row, file in zip(rows, files)}
+    assert len(set(corpus.table("clips")["duplicate_cluster"].to_pylist())) == 1
+
+
+def test_truth_labelled_copies_come_together_and_look_alikes_stay_apart(shared_media, tmp_path):
+    files = [f"truth/dups/{family}__{variant}.mp4" for family, variants in CHOSEN.items() for variant in variants] + [f"raw/{name}" for name in LOOK_ALIKES]
+    assert {video["file"] for video in json.loads((shared_media / "truth/dups.json").read_text())["videos"]} >= set(files[:-2])
+    corpus, of = read_files(tmp_path, shared_media, files)
+    deduplicate(corpus, mirror=True)
     found: dict[str, set[str]] = {}
     for row in corpus.table("clips").to_pylist():
         found.setdefault(of[row["source_id"]].split("/")[-1].split("__")[0 if "dups" in of[row["source_id"]] else -1], set()).add(row["duplicate_cluster"])
