@@ -11,13 +11,16 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.corpus import Corpus, open_corpus
 from curate.deciding.decide import SOURCE_COLUMNS, columns_read, decide
@@ -39,44 +42,70 @@ RECIPE = Recipe(
 
 
 def make(folder: str, clips: int) -> Corpus:
-    """A corpus of so many clips, a twentieth of them copies."""
+    """A corpus of so many clips, a twentieth of them copies, laid down relation by relation as lining up leaves one."""
     corpus = open_corpus(folder, create=True)
-    for start in range(0, clips, ROWS):
-        count = min(ROWS, clips - start)
-        tables = {name: conform(table, RELATIONS[name]) if name in RELATIONS else table for name, table in _tables(start, count)}
-        sources = tables.pop("added")
-        corpus.append("added", sources, f"rows{start}")
-        corpus.commit(f"rows{start}", {name: tables.pop(name) for name in ("spans", "readings")})
-        for name, table in tables.items():
-            corpus.append(name, table, f"rows{start}")
-    corpus.gather()
-    corpus.line_up()
+    clips -= clips % CLIPS_OF_A_SOURCE
+    for name in ("spans", *(f"measures/{maker}" for maker in SCORERS), "duplicates", "added", "readings"):
+        parts = tuple(part for first in range(0, clips, ROWS) for part in corpus.store.parts.write(name, [_rows(name, first, min(ROWS, clips - first))]))
+        corpus.store.parts.publish(lambda before, name=name, parts=parts: replace(before, parts={**before.parts, name: parts}))
     return corpus
 
 
-def _tables(start: int, count: int) -> Iterator[tuple[str, pa.Table]]:
-    generator = np.random.default_rng(start)
-    number = np.arange(start, start + count)
+def _rows(relation: str, first: int, count: int) -> pa.Table:
+    """The rows of one relation that are about so many clips."""
+    generator = np.random.default_rng([first, *relation.encode()])
+    number = np.arange(first, first + count)
     source, place = number // CLIPS_OF_A_SOURCE, number % CLIPS_OF_A_SOURCE
     frames = int(CLIP_S * FPS)
-    sources = [f"s{one:020x}" for one in source.tolist()]
-    clip_ids = [f"{name}-{at * frames:08d}-{(at + 1) * frames:08d}" for name, at in zip(sources, place.tolist())]
-    names = pa.array(clip_ids)
-    plain = {"num_frames": np.full(count, frames), "width": np.full(count, 1280, np.int32), "height": np.full(count, 720, np.int32)}
-    spans = {"clip_id": names, "source_id": sources, "start_s": place * CLIP_S, "end_s": (place + 1) * CLIP_S, "motion": _measure(generator, count, 3), **plain}
-    yield "spans", pa.table(spans)
-    scale = {"aesthetic": 7.0, "technical": 1.0, "text_area": 0.2, "watermark": 1.0}
-    for maker, columns in SCORERS.items():
-        yield f"measures/{maker}", pa.table({"clip_id": names, **{name: _measure(generator, count, scale[name]) for name in columns}})
-    distinct = list(dict.fromkeys(sources))
-    yield "added", pa.table({"source_id": distinct, "status": ["ok"] * len(distinct), "license": ["CC0-1.0"] * len(distinct)})
-    lengths = np.bincount(source - source[0]) * CLIP_S
-    yield "readings", pa.table({"source_id": distinct, "status": ["ok"] * len(distinct), "duration_s": lengths})
-    copies = generator.random(count) < 0.05
-    leaders = np.where(copies, np.maximum(np.arange(count) - CLIPS_OF_A_SOURCE, 0), np.arange(count))
-    of = pa.array(clip_ids).take(pa.array(leaders))
-    own = {"duplicate_of": pa.array([name if copy else None for name, copy in zip(of.to_pylist(), copies.tolist())]), "duplicate_cluster": of}
-    yield "duplicates", pa.table({"clip_id": names, **own, "duplicate_rank": copies.astype(np.int32)})
+    if relation == "spans":
+        whole = {"start_frame": place * frames, "end_frame": (place + 1) * frames, "num_frames": np.full(count, frames)}
+        size = {"width": np.full(count, 1280, np.int32), "height": np.full(count, 720, np.int32)}
+        seconds = {"start_s": place * CLIP_S, "end_s": (place + 1) * CLIP_S, "motion": _measure(generator, count, 3)}
+        return conform(pa.table({"clip_id": _clip_ids(source, place), "source_id": _source_ids(source), **seconds, **whole, **size}), RELATIONS[relation])
+    if relation.startswith("measures/"):
+        scale = {"aesthetic": 7.0, "technical": 1.0, "text_area": 0.2, "watermark": 1.0}
+        columns = SCORERS[relation.removeprefix("measures/")]
+        return pa.table({"clip_id": _clip_ids(source, place), **{name: _measure(generator, count, scale[name]) for name in columns}})
+    if relation == "duplicates":
+        copies = generator.random(count) < 0.05
+        leader = np.where(copies, np.maximum(source - 1, 0), source)
+        best = _clip_ids(leader, place)
+        of = pc.if_else(pa.array(copies), best, pa.scalar(None, pa.string()))
+        return pa.table({"clip_id": _clip_ids(source, place), "duplicate_of": of, "duplicate_cluster": best, "duplicate_rank": copies.astype(np.int32)})
+    ids = _source_ids(np.unique(source))
+    told: dict[str, Any] = {"source_id": ids, "status": ["ok"] * len(ids)}
+    told |= {"license": ["CC0-1.0"] * len(ids)} if relation == "added" else {"duration_s": np.full(len(ids), CLIPS_OF_A_SOURCE * CLIP_S)}
+    return conform(pa.table(told), RELATIONS[relation])
+
+
+def _source_ids(source: np.ndarray) -> pa.Array:
+    """Ids like those of sources, in the order of their numbers: `s` and 20 hexadecimal digits."""
+    return _texts([b"s", *_digits(source, 20, 16)], len(source))
+
+
+def _clip_ids(source: np.ndarray, place: np.ndarray) -> pa.Array:
+    frames = int(CLIP_S * FPS)
+    start, end = place * frames, (place + 1) * frames
+    return _texts([b"s", *_digits(source, 20, 16), b"-", *_digits(start, 8, 10), b"-", *_digits(end, 8, 10)], len(source))
+
+
+def _digits(number: np.ndarray, width: int, base: int) -> list[np.ndarray | bytes]:
+    """Columns of digits, as bytes of text."""
+    figures = np.frombuffer(b"0123456789abcdef", np.uint8)
+    made: list[np.ndarray | bytes] = []
+    for _ in range(width):
+        made.append(figures[number % base] if number.any() else b"0")
+        number = number // base
+    return made[::-1]
+
+
+def _texts(columns: Sequence[np.ndarray | bytes], rows: int) -> pa.Array:
+    """Texts of one width, from columns of bytes."""
+    text = np.empty((rows, len(columns)), np.uint8)
+    for place, column in enumerate(columns):
+        text[:, place] = column if isinstance(column, np.ndarray) else column[0]
+    offsets = np.arange(rows + 1, dtype=np.int32) * len(columns)
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _measure(generator: np.random.Generator, count: int, scale: float) -> np.ndarray:
@@ -109,7 +138,7 @@ def main() -> None:
         print(json.dumps({"kept": selection.clips, "of": selection.funnel[0].left_clips}))
         return
     with timed("read the columns"):
-        clips = corpus.table("clips", columns=sorted(columns_read(RECIPE)))
+        clips = corpus.table("clips", columns=sorted(columns_read(RECIPE)), encoded=True)
     with timed("read sources and gaps"):
         sources, gaps = corpus.table("sources", columns=SOURCE_COLUMNS), corpus.read("gaps")
     with timed("decide"):
@@ -117,7 +146,7 @@ def main() -> None:
     with timed("write"):
         corpus.replace("selections/bench", decision.selection)
         corpus.replace("funnels/bench", funnel_table(decision.funnel))
-        corpus.replace("ledger/bench", decision.ledger)
+        corpus.replace("verdicts/bench", decision.verdicts, in_order=True)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,9 @@ class Corpus:
         if self.store.commit(key, tables) and drawn:
             self.gather(GATHER_ONE_IN)
 
-    def replace(self, name: str, rows: pa.Table) -> None:
-        """Swap a derived relation as a whole."""
-        self.store.replace(name, rows)
+    def replace(self, name: str, rows: pa.Table, *, in_order: bool = False) -> None:
+        """Swap a derived relation as a whole; rows that are `in_order` are kept in theirs."""
+        self.store.replace(name, rows, in_order=in_order)
 
     def choose(self, makers: Mapping[str, str]) -> None:
         """State which scorer's values columns of `clips` show; columns not named keep what was stated before."""
@@ -134,16 +134,17 @@ class Corpus:
         schema = RELATIONS.get(name)
         return rows if schema is None or columns is not None else conform(rows, schema)
 
-    def table(self, name: str, selection: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, name: str, selection: str | None = None, columns: Sequence[str] | None = None, *, encoded: bool = False) -> pa.Table:
         """A table people query, each row once, sorted, committed rows only.
 
         Args:
             name: `sources`, `shots`, `clips`, `captions` or `ledger`.
             selection: whose ledger; the last one made when None.
             columns: only these; fewer columns are faster.
+            encoded: of clips, `source_id` may come as a dictionary, which is ten times smaller.
         """
         if name == "clips" and columns is not None:
-            return self.store.consistently(lambda snapshot: self._clips(snapshot, columns))
+            return self.store.consistently(lambda snapshot: self._clips(snapshot, columns, encoded))
         view = views.sources(columns) if name == "sources" else self._view(name, selection)
         return views.run(view, {relation: self._needed(relation, only) for relation, only in view.reads.items()}, columns)
 
@@ -160,8 +161,8 @@ class Corpus:
     def selections(self) -> list[str]:
         """Names of the selections made, the last one last."""
         made = self.store.now().generation.replaced
-        names = sorted(self.names("ledger/"), key=lambda name: (made.get(name, 0), name))
-        return [name.removeprefix("ledger/") for name in names]
+        names = sorted(self.names("verdicts/"), key=lambda name: (made.get(name, 0), name))
+        return [name.removeprefix("verdicts/") for name in names]
 
     def proxies(self, clip_ids: Sequence[str], kind: str = "frame") -> pa.Table:
         """Proxies of some clips (schema PROXIES), clips in the order asked, then by `proxy_index`.
@@ -192,10 +193,10 @@ class Corpus:
             pq.write_table(self.table(name, selection).combine_chunks(), written[-1], compression="zstd")
         return written
 
-    def _clips(self, snapshot: Snapshot, columns: Sequence[str]) -> pa.Table:
+    def _clips(self, snapshot: Snapshot, columns: Sequence[str], encoded: bool) -> pa.Table:
         """Some columns of `clips`: put side by side where relations line up, which takes seconds for millions of clips, else joined."""
         makers = self.makers()
-        found = clips_side_by_side(self.store, snapshot, makers, columns)
+        found = clips_side_by_side(self.store, snapshot, makers, columns, encoded)
         if found is not None:
             return found
         view = views.clips(makers, columns)
@@ -222,7 +223,7 @@ class Corpus:
         if not made or selection not in (None, *made):
             told = f"the selections are {', '.join(made)}" if made else "no selection was made yet"
             raise CorpusError(f"{self.url}: there is no ledger{f' of `{selection}`' if selection else ''}: {told} (`clipmill select --recipe R` makes one)")
-        return views.stored(f"ledger/{selection or made[-1]}")
+        return views.ledger(selection or made[-1])
 
     def _empty(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         if name not in RELATIONS:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.corpus import Corpus
+from curate.deciding.ledger import with_failures
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.packing.card import attribution, card, describe, licensed
 from curate.packing.croissant import INDEX_FILE, croissant
@@ -24,7 +25,6 @@ from curate.packing.shards import INDEX, Plan, WriteShards, plan_shards
 from curate.select import selected_by
 from curate.storage.atomic import TEMPORARY, names_in, overwrite
 from curate.storage.journal import record
-from schemas.clip import OUTCOME_FAILED
 from schemas.recipe import Recipe
 
 PIECES = "pieces"
@@ -216,12 +216,7 @@ def _record_failures(corpus: Corpus, name: str, failed: Sequence[tuple[str, str]
     """Move the seconds of clips that could not be packed from kept to failed."""
     if not failed:
         return
-    reasons = dict(failed)
-    rows = corpus.read(f"ledger/{name}")
-    told = [
-        {**row, "outcome": OUTCOME_FAILED, "rule": "pack", "detail": reasons[row["clip_id"]]} if row["clip_id"] in reasons else row for row in rows.to_pylist()
-    ]
-    corpus.replace(f"ledger/{name}", pa.Table.from_pylist(told, schema=rows.schema))
+    corpus.replace(f"verdicts/{name}", with_failures(corpus.read(f"verdicts/{name}"), dict(failed), "pack"), in_order=True)
 
 
 def _clear(corpus: Corpus, folder: str, current: set[str]) -> None:

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.corpus import Corpus, CorpusError
-from curate.deciding.decide import SOURCE_COLUMNS, Decision, columns_read, decide, verdicts
+from curate.deciding.decide import SOURCE_COLUMNS, Decision, columns_read, decide, in_words, verdicts
 from curate.deciding.draw import draws
 from curate.deciding.funnel import Step, funnel_table
+from curate.deciding.rules import REASONS
 from curate.storage.journal import record
 from schemas.document import DocumentError
 from schemas.recipe import ANY_SCORER, Recipe
@@ -24,7 +25,7 @@ class Selection:
     """What a recipe kept.
 
     Attributes:
-        name: under which `selections/NAME`, `recipes/NAME`, `ledger/NAME` and `funnels/NAME` were written.
+        name: under which `selections/NAME`, `recipes/NAME`, `verdicts/NAME` and `funnels/NAME` were written.
         clips: clips kept, images included.
         hours: hours kept.
         funnel: what each rule rejected, alone and in order.
@@ -69,7 +70,7 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
     corpus.replace(f"selections/{name}", decision.selection)
     corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
     corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
-    corpus.replace(f"ledger/{name}", decision.ledger)
+    corpus.replace(f"verdicts/{name}", decision.verdicts, in_order=True)
     record(corpus, "select", {"name": name, "recipe": recipe.name, "clips": decision.selection.num_rows})
     return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
 
@@ -81,10 +82,11 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
         CorpusError: there is no such clip.
     """
     decision = _decision(corpus, recipe, without, on)
-    found = decision.ledger.filter(pc.equal(decision.ledger["clip_id"], clip_id)).to_pylist()
-    if not found:
+    clip = corpus.table("clips", columns=sorted(columns_read(recipe) | {"clip_id", REASONS})).filter(pc.field("clip_id") == clip_id)
+    if not clip.num_rows:
         raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
-    clip = corpus.table("clips", columns=sorted(columns_read(recipe))).filter(pc.field("clip_id") == clip_id)
+    at = pc.equal(decision.verdicts["start_frame"], clip["start_frame"][0])
+    found = in_words(decision.verdicts.filter(at)).filter(pc.field("clip_id") == clip_id).to_pylist()
     judged = verdicts(recipe, clip, _sources(corpus), on=on or _today(), without=without)
     told = [Verdict(rule.name, rule.wants, detail is None, detail) for rule, detail in judged]
     decided_by, reached = found[0]["rule"], all(verdict.passes for verdict in told)
@@ -138,8 +140,15 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:
-    clips = corpus.table("clips", columns=sorted(columns_read(recipe)))
-    return decide(recipe, clips, _sources(corpus), corpus.read("gaps"), on=on or _today(), without=without)
+    return decide(recipe, _clips(corpus, recipe), _sources(corpus), corpus.read("gaps"), on=on or _today(), without=without)
+
+
+def _clips(corpus: Corpus, recipe: Recipe) -> pa.Table:
+    """What a decision needs of the clips; why they were not measured, only where some were not."""
+    columns = columns_read(recipe)
+    clips = corpus.table("clips", columns=sorted(columns), encoded=True)
+    unknown = any(clips[name].null_count for name in recipe.keep)
+    return corpus.table("clips", columns=sorted(columns | {REASONS}), encoded=True) if unknown else clips
 
 
 def _sources(corpus: Corpus) -> pa.Table:

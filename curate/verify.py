@@ -16,6 +16,7 @@ from curate.keeping.verify_shards import shard_problems
 from curate.storage import journal
 from curate.storage.atomic import names_in
 from curate.storage.commits import StoreError
+from curate.storage.views import CLIP_ID
 from curate.takedown import FOLDER as TAKEDOWNS
 from schemas.source import STATUS_REJECTED
 
@@ -84,7 +85,7 @@ def row_problems(corpus: Corpus) -> Iterator[str]:
     questions = {
         "clips that come twice": "SELECT clip_id FROM spans GROUP BY clip_id HAVING count(*) > 1",
         "clips whose source is not in the table of sources": "SELECT clip_id FROM spans ANTI JOIN added USING (source_id)",
-        "clips whose id does not say their span": "SELECT clip_id FROM spans WHERE clip_id <> format('{}-{:08d}-{:08d}', source_id, start_frame, end_frame)",
+        "clips whose id does not say their span": f"SELECT clip_id FROM spans WHERE clip_id <> {CLIP_ID}",
         "clips that reach outside their shot": "SELECT s.clip_id FROM spans s JOIN shots t USING (source_id, shot_index) "
         "WHERE s.start_frame < t.start_frame OR s.end_frame > t.end_frame",
         "clips that end after their source": f"SELECT clip_id FROM spans s JOIN readings r USING (source_id) WHERE s.end_s > r.duration_s + {TOLERANCE_S}",

@@ -14,19 +14,17 @@ from curate.packing.buckets import bucket_sql
 from schemas.recipe import BUCKET, Quotas, Recipe
 
 DUPLICATES = "duplicates"
-CLUSTER = "coalesce(duplicate_of, clip_id)"
-"""The cluster of a clip: its best copy, or itself."""
-READS = ("clip_id", "source_id", "start_s", "end_s", "duplicate_of", "duplicate_rank")
+READS = ("source_id", "start_frame", "end_frame", "start_s", "end_s", "duplicate_of", "duplicate_rank")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One step that thins out `survivors` (position, clip_id, source_id, length_s, cluster, best, priority, quota_group).
+    """One step that thins out `survivors` (position, clip_id, source_number, length_s, cluster, best, priority, quota_group).
 
     Attributes:
         name: what the ledger calls it.
         wants: what it asks, in words.
-        query: SQL over `survivors` giving position and detail of each clip to reject.
+        query: SQL over `survivors` giving position, words, number and text (as a `Case` has them) of each clip to reject.
     """
 
     name: str
@@ -35,16 +33,16 @@ class Draw:
 
 
 def survivor_columns(recipe: Recipe) -> dict[str, str]:
-    """What the draws need to know of each clip: name to SQL over a row of clips."""
+    """What the draws need to know of each clip: name to SQL over a row of clips with their `clip_id`."""
     unit = f"((md5_number_lower({literal(f'draw:{recipe.seed}:')} || clip_id)::DOUBLE + 0.5) / 18446744073709551616.0)"
     weight = identifier(recipe.sample.weight) if recipe.sample.weight else "1"
     by = recipe.quotas.by if recipe.quotas else None
     return {
         "position": "position",
         "clip_id": "clip_id",
-        "source_id": "source_id",
+        "source_number": "source_number",
         "length_s": "end_s - start_s",
-        "cluster": CLUSTER,
+        "cluster": "coalesce(duplicate_of, clip_id)",
         "best": "coalesce(duplicate_rank, 0)",
         "priority": f"CASE WHEN {weight} > 0 THEN -ln({unit}) / {weight} ELSE 'infinity'::DOUBLE END",
         "quota_group": "'all'" if by is None else f"coalesce({bucket_sql() if by == BUCKET else identifier(by)}, 'null')",
@@ -63,13 +61,13 @@ def draws(recipe: Recipe) -> Iterator[Draw]:
     """The draws a recipe asks for, in the order in which they are made."""
     if recipe.duplicates.keep == "best":
         best = "first_value(clip_id) OVER (PARTITION BY cluster ORDER BY best, clip_id)"
-        told = "'a duplicate of ' || kept || ', which is kept' AS detail"
+        told = "'a duplicate of {}, which is kept' AS words, NULL::DOUBLE AS number, kept AS text"
         query = f"SELECT position, {told} FROM (SELECT position, clip_id, {best} AS kept FROM survivors) WHERE clip_id <> kept"
         yield Draw(DUPLICATES, "the best copy", query)
     if recipe.caps.clips is not None:
-        yield Draw("caps", f"{recipe.caps.clips} clips of a source", _first_clips("source_id", str(recipe.caps.clips), "of its source"))
+        yield Draw("caps", f"{recipe.caps.clips} clips of a source", _first_clips("source_number", str(recipe.caps.clips), "of its source"))
     if recipe.caps.hours is not None:
-        yield Draw("caps", f"{recipe.caps.hours:g} h of a source", _first_hours("source_id", recipe.caps.hours, "of its source"))
+        yield Draw("caps", f"{recipe.caps.hours:g} h of a source", _first_hours("source_number", recipe.caps.hours, "of its source"))
     if recipe.quotas is not None:
         yield Draw("quotas", _quota_words(recipe.quotas), _first_clips("quota_group", _quota(recipe.quotas), "of its group"))
     if recipe.sample.clips is not None:
@@ -79,21 +77,22 @@ def draws(recipe: Recipe) -> Iterator[Draw]:
 
 
 def make(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
-    """Move what the draw rejects from the table `survivors` to the table `drawn_out` (position, rule, detail)."""
+    """Move what the draw rejects from the table `survivors` to the table `drawn_out` (position, rule, words, number, text)."""
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected_now AS {draw.query}")
-    connection.execute(f"INSERT INTO drawn_out SELECT position, {literal(draw.name)}, detail FROM rejected_now")
+    connection.execute(f"INSERT INTO drawn_out SELECT position, {literal(draw.name)}, words, number, text FROM rejected_now")
     connection.execute("DELETE FROM survivors WHERE position IN (SELECT position FROM rejected_now)")
 
 
 def _first_clips(group: str, limit: str, where: str) -> str:
     ranked = f"SELECT position, {limit} AS allowed, row_number() OVER (PARTITION BY {group} ORDER BY priority, clip_id) AS place FROM survivors"
-    return f"SELECT position, 'draw ' || place || {literal(f' {where}, of which ')} || allowed || ' are kept' AS detail FROM ({ranked}) WHERE place > allowed"
+    words = f"{literal(f'draw {{}} {where}, of which ')} || allowed || ' are kept' AS words"
+    return f"SELECT position, {words}, place::DOUBLE AS number, NULL::VARCHAR AS text FROM ({ranked}) WHERE place > allowed"
 
 
 def _first_hours(group: str, hours: float, where: str) -> str:
     filled = f"SELECT position, sum(length_s) OVER (PARTITION BY {group} ORDER BY priority, clip_id ROWS UNBOUNDED PRECEDING) / 3600 AS hours FROM survivors"
-    words = f"'would make ' || format('{{:.4f}}', hours) || {literal(f' h {where}, of which {hours:g} are kept')}"
-    return f"SELECT position, {words} AS detail FROM ({filled}) WHERE hours > {hours!r}"
+    words = f"{literal(f'would make {{}} h {where}, of which {hours:g} are kept')} AS words"
+    return f"SELECT position, {words}, round(hours, 4) AS number, NULL::VARCHAR AS text FROM ({filled}) WHERE hours > {hours!r}"
 
 
 def _quota(quotas: Quotas) -> str:

@@ -1,6 +1,7 @@
 """Ledger: what became of every second of every source, once a recipe has decided: each clip, each gap, and the seconds in neither."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -8,58 +9,138 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.deciding.rules import literal
-from schemas.clip import LEDGER, OUTCOME_FAILED, OUTCOME_KEPT, OUTCOME_REJECTED
+from curate.storage import views
+from curate.storage.relations import VERDICTS
+from schemas.clip import OUTCOME_FAILED, OUTCOME_KEPT, OUTCOME_REJECTED
 from schemas.source import STATUS_OK
+from schemas.table import conform
 
 TOLERANCE_S = 1e-6
 UNTOLD = "no clip and no gap holds these seconds; are they measured yet?"
+ENCODED = pa.dictionary(pa.int32(), pa.string())
+REPEATING = ("source_id", "outcome", "rule", "words")
+"""Columns of verdicts whose texts repeat: they are made, and written, as dictionaries."""
 
 
-def ledger_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, judged: pa.Table, rules: Sequence[str], drawn_out: pa.Table) -> pa.Table:
-    """The ledger (schema LEDGER).
+@dataclass(frozen=True)
+class Judged:
+    """What rules say of clips, each in order.
+
+    Attributes:
+        masks: bit i is set where rule i rejects the clip.
+        codes: int16 (N,), which of `sayings` tells why; -1 where no rule rejects it.
+        numbers: float64 (N,), what fills the gap in its words; not a number where nothing does.
+        texts: position of a clip to the text that fills it.
+        sayings: rule and words.
+    """
+
+    masks: pa.ChunkedArray
+    codes: np.ndarray
+    numbers: np.ndarray
+    texts: Mapping[int, str]
+    sayings: tuple[tuple[str, str], ...]
+
+
+def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources: int, judged: Judged, drawn_out: pa.Table) -> pa.Table:
+    """What became of every second (schema VERDICTS, texts that repeat as dictionaries).
 
     Args:
-        connection: has `clips`, `gaps` and `sources`.
-        clips: at least clip_id, source_id, start_s and end_s.
-        judged: for each clip in order, `decided_by` (which of the rules rejects it, from 0; null where none does) and `detail`.
-        rules: names of the rules.
-        drawn_out: `position`, `rule` and `detail` of clips that passed every rule and were not drawn, by position.
+        connection: has `clips`, `names`, `gaps` and `sources`.
+        clips: at least source_id, source_number, start_frame, end_frame, start_s and end_s.
+        sources: how many source numbers there are.
+        judged: what the rules say of them.
+        drawn_out: `position`, `rule`, `words`, `number` and `text` of clips that passed every rule and were not drawn, by position.
     """
-    names = [*rules, *sorted(set(drawn_out["rule"].to_pylist()))]
-    codes = judged["decided_by"].fill_null(-1).to_numpy().copy()
-    places = drawn_out["position"].to_numpy()
-    codes[places] = pc.index_in(drawn_out["rule"], pa.array(names, pa.string())).to_numpy()
-    detail = judged["detail"].combine_chunks() if len(judged) else pa.array([], pa.string())
-    if len(places):
-        told = np.arange(len(codes))
-        told[places] = len(codes) + np.arange(len(places))
-        detail = pa.concat_arrays([detail, drawn_out["detail"].combine_chunks()]).take(pa.array(told))
-    columns = {name: clips[name] for name in ("source_id", "clip_id", "start_s", "end_s")}
-    rejected = pa.array((codes >= 0).astype(np.int8))
-    rule = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8(), mask=codes < 0), pa.array(names, pa.string()))
-    outcome = pa.DictionaryArray.from_arrays(rejected, pa.array([OUTCOME_KEPT, OUTCOME_REJECTED]))
-    decided = pa.table({**columns, "outcome": outcome.cast(pa.string()), "rule": rule.cast(pa.string()), "detail": detail})
-    rest = connection.sql(_rest(connection)).to_arrow_table()
-    return pa.concat_tables([decided.cast(LEDGER), rest.cast(LEDGER)])
+    codes, numbers, texts, sayings = _with_draws(judged, drawn_out)
+    rejected, silent = pa.array((codes >= 0).astype(np.int32)), codes < 0
+    kept_or_not = pa.DictionaryArray.from_arrays(rejected, pa.array([OUTCOME_KEPT, OUTCOME_REJECTED]))
+    columns = {
+        **{name: clips[name] for name in ("source_id", "start_frame", "end_frame", "start_s", "end_s")},
+        "outcome": kept_or_not,
+        "rule": _spoken(codes, silent, [rule for rule, _ in sayings]),
+        "words": _spoken(codes, silent, [words for _, words in sayings]),
+        "number": numbers,
+        "text": texts,
+    }
+    rest = connection.sql(_rest(connection, clips, sources)).to_arrow_table()
+    return pa.concat_tables([_encoded(pa.table(columns)), _encoded(conform(rest, VERDICTS))])
 
 
-def _rest(connection: duckdb.DuckDBPyConnection) -> str:
+def _encoded(verdicts: pa.Table) -> pa.Table:
+    """Verdicts with texts that repeat as dictionaries."""
+    for place, name in enumerate(verdicts.column_names):
+        column = verdicts[name]
+        if name in REPEATING and not pa.types.is_dictionary(column.type):
+            verdicts = verdicts.set_column(place, name, column.dictionary_encode())
+    return verdicts.cast(pa.schema([pa.field(field.name, ENCODED if field.name in REPEATING else field.type) for field in VERDICTS]))
+
+
+def with_failures(verdicts: pa.Table, reasons: Mapping[str, str], rule: str) -> pa.Table:
+    """Verdicts in which kept clips that failed later say so.
+
+    Args:
+        reasons: clip_id to why it failed.
+        rule: the step in which it did.
+    """
+    kept = np.flatnonzero(pc.equal(verdicts["outcome"], OUTCOME_KEPT).to_numpy())
+    told = {place: reasons[name] for place, name in zip(kept.tolist(), views.clip_ids(verdicts.take(pa.array(kept)))) if name in reasons}
+    failed = np.zeros(verdicts.num_rows, bool)
+    failed[list(told)] = True
+    changed = {"outcome": OUTCOME_FAILED, "rule": rule, "words": "{}", "number": None}
+    columns = {name: pc.if_else(failed, pa.scalar(value, verdicts.schema.field(name).type), verdicts[name]) for name, value in changed.items()}
+    columns["text"] = pc.coalesce(_scattered(told, verdicts.num_rows), verdicts["text"])
+    return pa.table([columns.get(name, verdicts[name]) for name in verdicts.column_names], schema=verdicts.schema)
+
+
+def _with_draws(judged: Judged, drawn_out: pa.Table) -> tuple[np.ndarray, pa.Array, pa.Array, list[tuple[str, str]]]:
+    """Codes, numbers, texts and sayings once the draws have had their say."""
+    pairs = list(zip(drawn_out["rule"].to_pylist(), drawn_out["words"].to_pylist()))
+    sayings = list(dict.fromkeys([*judged.sayings, *pairs]))
+    code_of = {saying: code for code, saying in enumerate(sayings)}
+    codes, numbers, places = judged.codes.astype(np.int32), judged.numbers.copy(), drawn_out["position"].to_numpy()
+    codes[places] = [code_of[pair] for pair in pairs]
+    numbers[places] = drawn_out["number"].to_numpy()
+    texts = {**judged.texts, **dict(zip(places.tolist(), drawn_out["text"].to_pylist()))}
+    return codes, pa.array(numbers, from_pandas=True), _scattered(texts, len(codes)), sayings
+
+
+def _scattered(texts: Mapping[int, str | None], rows: int) -> pa.Array:
+    """Texts at their positions, null elsewhere."""
+    if not any(text is not None for text in texts.values()):
+        return pa.nulls(rows, pa.string())
+    places = np.fromiter(texts, np.int64, len(texts))
+    take, elsewhere = np.zeros(rows, np.int32), np.ones(rows, bool)
+    take[places], elsewhere[places] = np.arange(len(places)), False
+    return pa.array(list(texts.values()), pa.string()).take(pa.array(take, mask=elsewhere))
+
+
+def _spoken(codes: np.ndarray, silent: np.ndarray, said: list[str]) -> pa.DictionaryArray:
+    """What is said by each code, each text once."""
+    distinct = list(dict.fromkeys(said))
+    place = np.array([*(distinct.index(text) for text in said), -1], np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(place[codes], mask=silent), pa.array(distinct, pa.string()))
+
+
+def _rest(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources: int) -> str:
     """SQL for the gaps and for the seconds that neither a clip nor a gap holds: all of a source that was never read, none of one measured well."""
+    lengths_s = pc.subtract(clips["end_s"], clips["start_s"]).to_numpy()
+    held_s = np.bincount(clips["source_number"].to_numpy(), lengths_s, minlength=sources)
+    connection.register("held_by_clips", pa.table({"source_number": np.arange(sources, dtype=np.int32), "held_s": held_s}))
     seconds = "coalesce(duration_s, container_duration_s, 0.0)"
-    held = "SELECT source_id, start_s, end_s FROM clips UNION ALL SELECT source_id, start_s, end_s FROM gaps"
-    sums = f"SELECT source_id, sum(end_s - start_s) AS held_s FROM ({held}) GROUP BY source_id"
+    held = "SELECT source_id, held_s FROM held_by_clips JOIN names USING (source_number) UNION ALL SELECT source_id, end_s - start_s FROM gaps"
+    sums = f"SELECT source_id, sum(held_s) AS held_s FROM ({held}) GROUP BY source_id"
     unread = f"status <> {literal(STATUS_OK)} AND held_s IS NULL"
     short = f"SELECT source_id, status, rule, reason, {seconds} AS seconds, held_s FROM sources LEFT JOIN ({sums}) USING (source_id)"
     connection.execute(f"CREATE TEMP TABLE short AS SELECT * FROM ({short}) WHERE abs(coalesce(held_s, 0) - seconds) > {TOLERANCE_S!r} OR ({unread})")
-    gaps = "SELECT source_id, NULL AS clip_id, start_s, end_s, outcome, rule, detail FROM gaps"
+    gaps = "SELECT source_id, start_s, end_s, outcome, rule, detail AS words FROM gaps"
     if not connection.execute("SELECT count(*) FROM short").fetchall()[0][0]:
         return gaps
     before = "coalesce(max(end_s) OVER (PARTITION BY source_id ORDER BY start_s, end_s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0.0)"
+    mine = " UNION ALL ".join(f"SELECT source_id, start_s, end_s FROM {name} WHERE source_id IN (SELECT source_id FROM short)" for name in ("clips", "gaps"))
     ends = "SELECT source_id, seconds AS start_s, seconds AS end_s FROM short"
-    mine = f"SELECT * FROM ({held}) WHERE source_id IN (SELECT source_id FROM short) UNION ALL {ends}"
-    between = f"SELECT source_id, {before} AS start_s, start_s AS end_s FROM ({mine})"
+    between = f"SELECT source_id, {before} AS start_s, start_s AS end_s FROM ({mine} UNION ALL {ends})"
     ok = f"status = {literal(STATUS_OK)}"
     told = [f"CASE WHEN {ok} THEN {literal(OUTCOME_FAILED)} ELSE status END", f"CASE WHEN {ok} THEN 'measure' ELSE rule END"]
     told.append(f"CASE WHEN {ok} THEN {literal(UNTOLD)} ELSE reason END")
-    holes = f"SELECT source_id, NULL, start_s, end_s, {', '.join(told)} FROM ({between}) JOIN short USING (source_id)"
+    holes = f"SELECT source_id, start_s, end_s, {', '.join(told)} FROM ({between}) JOIN short USING (source_id)"
     return f"{gaps} UNION ALL {holes} WHERE end_s - start_s > {TOLERANCE_S!r} OR ({unread})"

@@ -12,6 +12,25 @@ from schemas.recipe import NUMERIC, Range, Recipe, RightsTerms, kind_of
 from schemas.rights import covering
 
 SHOWN_CHARACTERS = 80
+REASONS = "unmeasured"
+"""The column of clips that says why others are null."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to be rejected, and how the ledger says it.
+
+    Attributes:
+        when: SQL over a row of clips.
+        words: why; its first `{}` is filled by the number or the text, where there is one.
+        number: SQL for the number.
+        text: SQL for the text, where it is no number.
+    """
+
+    when: str
+    words: str
+    number: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -22,14 +41,14 @@ class Rule:
         name: what the ledger calls it; for a range, its column.
         wants: what it asks, in words and numbers, such as `>= 5`.
         fails: SQL over a row of clips; true where the clip is rejected, never null.
-        detail: SQL that gives the words for a rejected row.
+        cases: the ways to be rejected by it, of which the first that holds is told.
         reads: columns of clips that it needs.
     """
 
     name: str
     wants: str
     fails: str
-    detail: str
+    cases: tuple[Case, ...]
     reads: tuple[str, ...]
 
 
@@ -77,29 +96,24 @@ def identifier(name: str) -> str:
 def _range_rule(name: str, wanted: Range) -> Rule:
     type_ = CLIPS.field(name).type
     passes, wants, cases = _number(name, wanted, pa.types.is_floating(type_)) if kind_of(type_) == NUMERIC else _text(name, wanted, pa.types.is_list(type_))
-    reason = f"coalesce(unmeasured[{literal(name)}], 'not measured')"
-    cases = [(f"{identifier(name)} IS NULL", f"{literal(name + ' is null: ')} || {reason}"), *cases]
-    detail = "CASE " + " ".join(f"WHEN {condition} THEN {words}" for condition, words in cases) + " END"
-    return Rule(name, wants, f"NOT coalesce({passes}, false)", detail, (name, "unmeasured"))
+    unknown = Case(f"{identifier(name)} IS NULL", f"{name} is null: {{}}", text=f"coalesce({REASONS}[{literal(name)}], 'not measured')")
+    return Rule(name, wants, f"NOT coalesce({passes}, false)", (unknown, *cases), (name,))
 
 
-Cases = list[tuple[str, str]]
-
-
-def _number(name: str, wanted: Range, floating: bool) -> tuple[str, str, Cases]:
-    """What passes, in SQL and in words, and the words for each way to fail."""
+def _number(name: str, wanted: Range, floating: bool) -> tuple[str, str, list[Case]]:
+    """What passes, in SQL and in words, and each way to fail."""
     column = identifier(name)
-    value = f"CAST({f'round({column}, 4)' if floating else column} AS VARCHAR)"
+    value = f"round({column}, 4)" if floating else column
     bounds = [(wanted.min, ">=", "<"), (wanted.max, "<=", ">")]
     asked = [(bound, kept, against) for bound, kept, against in bounds if bound is not None]
     # To DuckDB, what is not a number is above every number; to a recipe it is in no range.
     passes = [f"{column} {kept} {bound!r}" for bound, kept, _ in asked] + ([f"{column} <= {sys.float_info.max!r}"] if floating and wanted.max is None else [])
-    cases = [(f"isnan({column})", literal(f"{name} is not a number"))] if floating else []
-    cases += [(f"{column} {against} {bound!r}", f"{literal(name + ' ')} || {value} || {literal(f' {against} {bound:.6g}')}") for bound, _, against in asked]
+    cases = [Case(f"isnan({column})", f"{name} is not a number"), Case(f"isinf({column})", f"{name} is infinite")] if floating else []
+    cases += [Case(f"{column} {against} {bound!r}", f"{name} {{}} {against} {bound:.6g}", number=value) for bound, _, against in asked]
     return " AND ".join(passes), " and ".join(f"{kept} {bound:.6g}" for bound, kept, _ in asked), cases
 
 
-def _text(name: str, wanted: Range, many: bool) -> tuple[str, str, Cases]:
+def _text(name: str, wanted: Range, many: bool) -> tuple[str, str, list[Case]]:
     column, shown = identifier(name), _shown(identifier(name))
     asked = [(wanted.any_of, "", "one of "), (wanted.none_of, "NOT ", "none of ")]
     passes, wants, cases = [], [], []
@@ -108,7 +122,7 @@ def _text(name: str, wanted: Range, many: bool) -> tuple[str, str, Cases]:
             listed = f"list_has_any({column}, {_list(words)})" if many else f"{column} IN {_tuple(words)}"
             passes.append(f"{negated}{listed}")
             wants.append(told + ", ".join(words))
-            cases.append((f"NOT ({negated}{listed})", f"{literal(name + ' ')} || {shown} || {literal(f' is not {told}' + ', '.join(words))}"))
+            cases.append(Case(f"NOT ({negated}{listed})", f"{name} {{}} is not {told}" + ", ".join(words), text=shown))
     return " AND ".join(passes), " and ".join(wants), cases
 
 

@@ -52,8 +52,8 @@ def erase_rows(corpus: Corpus, source_id: str) -> dict[str, int]:
         def change(rows: pa.Table) -> pa.Table:
             mine = _mine(rows, source_id)
             counts[name] = counts.get(name, 0) + (pc.sum(mine).as_py() or 0)
-            if name.startswith("ledger/"):
-                return _told_in_ledger(rows, mine, source_id)
+            if name.startswith("verdicts/"):
+                return _told_in_ledger(rows, mine)
             kept = rows.filter(pc.invert(mine))
             return _with_new_best(kept, source_id) if name == "duplicates" else kept
 
@@ -102,11 +102,11 @@ def _mine(rows: pa.Table, source_id: str) -> pa.ChunkedArray:
     return pc.fill_null(pc.starts_with(rows["clip_id"], f"{source_id}-"), False)
 
 
-def _told_in_ledger(rows: pa.Table, mine: pa.ChunkedArray, source_id: str) -> pa.Table:
-    """The ledger with the source's kept seconds rejected, and no word of what was seen in it."""
-    changed = {"outcome": OUTCOME_REJECTED, "rule": TAKEDOWN_RULE, "detail": "taken down", "clip_id": None}
-    told = [{**row, **(changed if here else {})} for row, here in zip(rows.to_pylist(), mine.to_pylist())]
-    return pa.Table.from_pylist(told, schema=rows.schema) if any(mine.to_pylist()) else rows
+def _told_in_ledger(rows: pa.Table, mine: pa.ChunkedArray) -> pa.Table:
+    """Verdicts with the source's kept seconds rejected, and no word of what was seen in it."""
+    told = {"outcome": OUTCOME_REJECTED, "rule": TAKEDOWN_RULE, "words": "taken down", "number": None, "text": None, "start_frame": None, "end_frame": None}
+    made = [pc.if_else(mine, pa.scalar(told[field.name], field.type), rows[field.name]) if field.name in told else rows[field.name] for field in rows.schema]
+    return pa.table(made, schema=rows.schema)
 
 
 def _with_new_best(rows: pa.Table, source_id: str) -> pa.Table:

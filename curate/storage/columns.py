@@ -15,8 +15,8 @@ from schemas.clip import CLIPS
 REASONS = "unmeasured"
 
 
-def clips_side_by_side(store: Store, snapshot: Snapshot, makers: Mapping[str, str], columns: Sequence[str]) -> pa.Table | None:
-    """The columns asked for of every clip, sorted by clip; None where they have to be joined.
+def clips_side_by_side(store: Store, snapshot: Snapshot, makers: Mapping[str, str], columns: Sequence[str], encoded: bool = False) -> pa.Table | None:
+    """The columns asked for of every clip, sorted by clip, `source_id` as a dictionary if `encoded`; None where they have to be joined.
 
     A join it takes where relations do not line up, for captions (one is chosen among several), and where a scorer is shown for
     some of its columns only, so that its reasons have to be told apart.
@@ -32,7 +32,7 @@ def clips_side_by_side(store: Store, snapshot: Snapshot, makers: Mapping[str, st
         wanted = {relation: [*names, REASONS] if relation.startswith("measures/") else names for relation, names in wanted.items()}
     # A column that nobody measured is not stored anywhere: one that is stored says how many clips there are.
     wanted[SPANS] = wanted[SPANS] or ["shot_index"]
-    found = columns_side_by_side(store, snapshot, wanted)
+    found = columns_side_by_side(store, snapshot, wanted, ["source_id"] if encoded else [])
     if found is None:
         return None
     made: dict[str, pa.ChunkedArray] = {}
@@ -41,7 +41,7 @@ def clips_side_by_side(store: Store, snapshot: Snapshot, makers: Mapping[str, st
         made[field.name] = found[place] if place in found.column_names else pa.chunked_array([pa.nulls(found.num_rows, field.type)])
     if REASONS in made:
         made[REASONS] = _all_reasons(found)
-    return typed(pa.table(made), CLIPS)
+    return typed(pa.table(made), CLIPS, keep=["source_id"] if encoded else [])
 
 
 def _shown_in_part(store: Store, snapshot: Snapshot, relation: str, makers: Mapping[str, str]) -> bool:

@@ -1,6 +1,7 @@
 """Lining up: relations about clips, sorted and cut at the same clips, so that columns of millions of clips are put side by side without a join."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,11 +38,12 @@ def line_up(store: Store, names: Sequence[str], target_bytes: int = TARGET_BYTES
     return changed
 
 
-def columns_side_by_side(store: Store, snapshot: Snapshot, wanted: Mapping[str, Sequence[str]]) -> pa.Table | None:
+def columns_side_by_side(store: Store, snapshot: Snapshot, wanted: Mapping[str, Sequence[str]], encoded: Sequence[str] = ()) -> pa.Table | None:
     """Columns of several relations for every clip, sorted by clip; None where they do not line up.
 
     Args:
         wanted: relation to columns; the columns of a relation other than spans are given as RELATION.COLUMN.
+        encoded: columns to give as dictionaries.
     """
     parts = snapshot.generation.parts
     spans = parts.get(SPANS, ())
@@ -50,7 +52,7 @@ def columns_side_by_side(store: Store, snapshot: Snapshot, wanted: Mapping[str, 
     if not all(side_by_side(spans, parts.get(name, ())) for name in wanted):
         return None
     with ThreadPoolExecutor(4) as pool:
-        read = {name: pool.map(lambda part, names=tuple(columns): store.parts.read(part, names), parts[name]) for name, columns in wanted.items()}
+        read = {name: pool.map(functools.partial(store.parts.read, columns=columns, encoded=encoded), parts[name]) for name, columns in wanted.items()}
         tables = {name: pa.concat_tables(found, promote_options="default") for name, found in read.items()}
     made = {column if name == SPANS else f"{name}.{column}": rows[column] for name, rows in tables.items() for column in rows.column_names}
     return pa.table(made)

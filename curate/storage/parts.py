@@ -116,9 +116,9 @@ class Parts:
                 self.remove(f"generations/{old}" for old in names_in(self.filesystem, folder)[:-GENERATIONS_KEPT])
                 return before
 
-    def read(self, part: Part, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """One part's rows, or only those for which an expression holds; columns it does not have are left out."""
-        with self.open(part) as file:
+    def read(self, part: Part, columns: Sequence[str] | None = None, where: pc.Expression | None = None, encoded: Sequence[str] = ()) -> pa.Table:
+        """One part's rows, or only those for which an expression holds; columns it does not have are left out, `encoded` ones come as dictionaries."""
+        with self.open(part, [name for name in encoded if columns is None or name in columns]) as file:
             wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
             return file.read(wanted) if where is None else pq.read_table(self._source(part), columns=wanted, filters=where)
 
@@ -127,22 +127,22 @@ class Parts:
         with self.open(part) as file:
             return file.schema_arrow.names
 
-    def open(self, part: Part) -> pq.ParquetFile:
+    def open(self, part: Part, encoded: Sequence[str] = ()) -> pq.ParquetFile:
         """A part's file, for those who want some of its row groups."""
-        return pq.ParquetFile(self._source(part), pre_buffer=True)
+        return pq.ParquetFile(self._source(part), pre_buffer=True, read_dictionary=list(encoded) or None)
 
-    def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
-        """Write rows as sorted parts of about `target_bytes` of memory each; nobody sees them before a generation names them."""
+    def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES, in_order: bool = False) -> Iterator[Part]:
+        """Write rows as parts of about `target_bytes` of memory each, sorted unless `in_order`; nobody sees them before a generation names them."""
         waiting: list[pa.Table] = []
         held = 0
         for rows in (piece for table in tables for piece in _pieces(table, target_bytes)):
             waiting.append(rows)
             held += rows.nbytes
             if held >= target_bytes:
-                yield self.write_one(name, waiting)
+                yield self.write_one(name, waiting, in_order)
                 waiting, held = [], 0
         if waiting:
-            yield self.write_one(name, waiting)
+            yield self.write_one(name, waiting, in_order)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files below the root; one that is gone already is as good as removed."""
@@ -166,22 +166,30 @@ class Parts:
         path = f"{self.root}/{part.path}"
         return path if isinstance(self.filesystem, LocalFileSystem) else self.filesystem.open(path, "rb")
 
-    def write_one(self, name: str, tables: Sequence[pa.Table]) -> Part:
-        """Write rows as one sorted part."""
+    def write_one(self, name: str, tables: Sequence[pa.Table], in_order: bool = False) -> Part:
+        """Write rows as one part, sorted unless they are `in_order`."""
         rows = pa.concat_tables(tables, promote_options="default")
         order = [(column, "ascending") for column in ORDER if column in rows.column_names]
-        rows = rows if not order or _increasing(rows[order[0][0]]) else rows.sort_by(order)
+        rows = rows if in_order or not order or _increasing(rows[order[0][0]]) else rows.sort_by(order)
         path = f"parts/{quote(name, safe='')}/{uuid.uuid4().hex}.parquet"
         # Proxies are pictures: small row groups let a scorer fetch some clips' without reading the rest.
         rows_in_group = max(1, min(ROWS_IN_GROUP, BYTES_IN_GROUP * rows.num_rows // max(rows.nbytes, 1)))
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd", row_group_size=rows_in_group)
+        encoded = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
+        # Numbers beside words that were encoded already are mostly distinct: to look for repetition among them costs more than it saves.
+        how = {"use_dictionary": encoded, "store_schema": False} if encoded else {}
+        pq.write_table(rows, buffer, compression="zstd", row_group_size=rows_in_group, **how)
         data = buffer.getvalue()
         create_if_absent(self.filesystem, f"{self.root}/{path}", data)
         bound = next((column for column in ("clip_id", "source_id") if column in rows.column_names), None)
-        limits = pc.min_max(rows[bound]).as_py() if bound and rows.num_rows else {"min": None, "max": None}
+        limits = pc.min_max(_plain(rows[bound])).as_py() if bound and rows.num_rows else {"min": None, "max": None}
         clips = _digest(rows["clip_id"]) if "clip_id" in rows.column_names else None
         return Part(path, rows.num_rows, len(data), hashlib.sha256(data).hexdigest(), limits["min"], limits["max"], clips)
+
+
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values that can be ordered: of a dictionary, those that occur."""
+    return pc.unique(values).cast(pa.string()) if pa.types.is_dictionary(values.type) else values
 
 
 def _increasing(values: pa.ChunkedArray) -> bool:

@@ -72,10 +72,10 @@ class Store:
         commit = Commit.of(list(tables), key)
         return create_large_if_absent(self.filesystem, f"{self.root}/{commit.path}", lambda file: bundle(tables, file))
 
-    def replace(self, name: str, rows: pa.Table) -> None:
-        """Swap all rows of a relation in one step."""
+    def replace(self, name: str, rows: pa.Table, *, in_order: bool = False) -> None:
+        """Swap all rows of a relation in one step; rows that are `in_order` already are not sorted."""
         superseded = [commit for commit in self.now().loose if commit.relations == [name]]
-        fresh = tuple(self.parts.write(name, [rows]))
+        fresh = tuple(self.parts.write(name, [rows], in_order=in_order))
         keys = tuple(self.parts.write(KEYS, [keys_table(superseded)])) if superseded else ()
 
         def swapped(before: Generation) -> Generation:

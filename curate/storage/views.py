@@ -15,6 +15,15 @@ from schemas.clip import CAPTIONED, CLIPS, DEDUPLICATED, LEDGER
 from schemas.source import SOURCES
 
 CLIP_ORDER = ("source_id", "start_frame", "end_frame")
+CLIP_ID = "format('{}-{:08d}-{:08d}', source_id, start_frame, end_frame)"
+"""SQL for a clip's identity, as `schemas.clip.clip_id` has it; made where it is wanted, since to carry it is dear."""
+WHOLE = "number = trunc(number) AND abs(number) < 1e15"
+FILLING = f"coalesce(text, CASE WHEN {WHOLE} THEN CAST(CAST(number AS BIGINT) AS VARCHAR) ELSE CAST(number AS VARCHAR) END)"
+SENTENCE = (
+    "CASE WHEN text IS NULL AND number IS NULL THEN words "
+    f"ELSE left(words, strpos(words, '{{}}') - 1) || {FILLING} || substr(words, strpos(words, '{{}}') + 2) END"
+)
+"""SQL for the words of a verdict with its number or text filled in, at the first gap only: what follows can be a recipe's own words, braces and all."""
 CAPTION_COLUMNS = frozenset(field.name for field in CAPTIONED)
 DUPLICATE_COLUMNS = frozenset(field.name for field in DEDUPLICATED)
 CAPTIONERS = ("metadata", "vlm", "describe")
@@ -41,8 +50,15 @@ class View:
 def stored(name: str) -> View:
     """A relation shown as it is stored."""
     orders = {"shots": ("source_id", "start_frame", "shot_index"), "captions": ("clip_id", "captioner", "start_s")}
-    order = ("source_id", "start_s", "end_s", "clip_id") if name.startswith("ledger/") else orders[name]
-    return View(LEDGER if name.startswith("ledger/") else RELATIONS[name], order, f'SELECT * FROM "{name}"', {name: None})
+    return View(RELATIONS[name], orders[name], f'SELECT * FROM "{name}"', {name: None})
+
+
+def ledger(selection: str) -> View:
+    """The verdicts of a selection in words, and its clips by their ids."""
+    shown = {"clip_id": f"CASE WHEN start_frame IS NOT NULL THEN {CLIP_ID} END", "detail": SENTENCE}
+    columns = ", ".join(f"{shown.get(name, name)} AS {name}" for name in LEDGER.names)
+    relation = f"verdicts/{selection}"
+    return View(LEDGER, ("source_id", "start_s", "end_s", "clip_id"), f'SELECT {columns} FROM "{relation}"', {relation: None})
 
 
 def sources(columns: Sequence[str] | None = None) -> View:
@@ -108,9 +124,23 @@ def run(view: View, relations: Mapping[str, pa.Table], columns: Sequence[str] | 
     return typed(made, view.schema)
 
 
-def typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows under the fields that a schema has for their columns."""
-    wanted = pa.schema([schema.field(name) for name in rows.column_names])
+def clip_ids(rows: pa.Table) -> list[str]:
+    """The id of each clip in rows of `source_id`, `start_frame` and `end_frame`."""
+    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        connection.register("told", rows)
+        return [row[0] for row in connection.execute(f"SELECT {CLIP_ID} FROM told").fetchall()]
+
+
+def sentences(told: pa.Table) -> list[str | None]:
+    """The sentence that each row of `words`, `number` and `text` makes."""
+    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        connection.register("told", told)
+        return [row[0] for row in connection.execute(f"SELECT {SENTENCE} FROM told").fetchall()]
+
+
+def typed(rows: pa.Table, schema: pa.Schema, keep: Sequence[str] = ()) -> pa.Table:
+    """Rows under the fields that a schema has for their columns, except those that `keep` their type."""
+    wanted = pa.schema([rows.field(name) if name in keep else schema.field(name) for name in rows.column_names])
     return pa.table([rows[field.name].cast(field.type) for field in wanted], schema=wanted)
 
 

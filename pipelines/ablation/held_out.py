@@ -17,9 +17,7 @@ from schemas.document import DocumentError
 from schemas.experiment import HeldOut
 from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
 
-NEEDED = frozenset(
-    {"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_of", "duplicate_cluster", "unmeasured"}
-)
+NEEDED = frozenset({"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_cluster", "unmeasured"})
 """Columns of clips that planning reads, whatever the recipes."""
 
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from curate.corpus import Corpus, CorpusError, open_corpus
 from curate.storage.commits import StoreError, bundle, unbundle
 from curate.storage.parts import Parts
-from curate.storage.relations import RELATIONS
-from schemas.clip import CLIPS, LEDGER, clip_id
+from curate.storage.relations import RELATIONS, VERDICTS
+from schemas.clip import CLIPS, clip_id
 from schemas.source import SOURCES
 from schemas.table import table_of
 
@@ -329,7 +329,7 @@ def test_sources_join_what_was_added_with_what_reading_found(corpus: Corpus) -> 
 
 def test_the_ledger_is_a_selections_and_the_last_made_by_default(corpus: Corpus) -> None:
     for name in ("z", "a"):
-        corpus.replace(f"ledger/{name}", table_of([{"source_id": name}], LEDGER))
+        corpus.replace(f"verdicts/{name}", table_of([{"source_id": name}], VERDICTS))
     assert corpus.selections() == ["z", "a"]
     assert corpus.table("ledger")["source_id"].to_pylist() == ["a"]
     assert corpus.table("ledger", selection="z")["source_id"].to_pylist() == ["z"]

@@ -426,7 +426,7 @@ def test_an_empty_selection_makes_a_set_without_shards(corpus):
 def test_every_rule_of_a_clip_is_explained(corpus):
     asked = recipe(keep={"motion": {"min": 2}, "aesthetic": {"min": 1}})
     told = {verdict.rule: (verdict.passes, verdict.detail) for verdict in explain(corpus, asked, "sa-00000000-00000024")}
-    assert told["rights"] == (True, None) and told["motion"] == (False, "motion 1.0 < 2")
+    assert told["rights"] == (True, None) and told["motion"] == (False, "motion 1 < 2")
     assert told["aesthetic"] == (False, "aesthetic is null: not measured") and told["duplicates"] == (None, None)
     with pytest.raises(CorpusError, match="there is no clip"):
         explain(corpus, asked, "sz-0-1")

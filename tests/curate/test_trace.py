@@ -134,7 +134,7 @@ def test_a_takedown_reaches_everything_and_leaves_the_rest_alone(corpus: Corpus,
     report = takedown(corpus, source, "asked for by its owner")
     after = files(corpus)
 
-    tells = ("added", "found", "readings", "tombstones", "trainings", "keys", "ledger")
+    tells = ("added", "found", "readings", "tombstones", "trainings", "keys", "verdicts")
     allowed = ("takedowns/", "journal/", "tables/generations/", "tables/loose/", *(f"tables/parts/{name}" for name in tells))
     assert [path for path, data in after.items() if source.encode() in data and not path.startswith(allowed)] == []
     for name in ("spans", "shots", "gaps", "proxies", "captions", "duplicates", "selections/all"):
@@ -252,7 +252,7 @@ def _flip(path: Path) -> None:
         (lambda root: _flip(next(root.glob("shards/all/*.tar"))), "is not what was packed"),
         (lambda root: next(root.glob("shards/all/*.tar")).unlink(), "is missing; pack again"),
         (lambda root: _flip(next(root.glob("tables/loose/*/*.zip"))), "damaged"),
-        (lambda root: next(root.glob("tables/parts/ledger*/*")).unlink(), "is missing"),
+        (lambda root: next(root.glob("tables/parts/verdicts*/*")).unlink(), "is missing"),
         (lambda root: _flip(next(root.glob("tables/parts/selections*/*"))), "damaged"),
         (lambda root: (root / "journal" / "000001").unlink(), "entry 1 is missing"),
     ],

@@ -104,7 +104,7 @@ def test_halves_of_a_null_arm_train_on_half_the_clips(recipes: dict[str, str]):
 
 def test_an_empty_arm_is_refused_with_the_rule_that_emptied_it(recipes: dict[str, str]):
     arms = [{"name": "all", "recipe": recipes["all"]}, {"name": "moving", "recipe": recipes["marked"]}]
-    with pytest.raises(DocumentError, match=r"arm `moving` is empty.*by `watermark` \(watermark 0.0 < 0.5\)"):
+    with pytest.raises(DocumentError, match=r"arm `moving` is empty.*by `watermark` \(watermark 0 < 0.5\)"):
         make_plan(experiment(recipes, arms=arms), holdings())
 
 
