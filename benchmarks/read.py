@@ -1,7 +1,7 @@
 """What reading costs: CPU seconds per second of video, the whole process, beside PyAV's plain decode and beside a naive way of many passes.
 
-    python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,600]
-                              [--arms floor,rules,cascade,everywhere,naive] [--out FILE]
+    python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,3600]
+                              [--slow 10800] [--arms floor,rules,cascade,everywhere,naive] [--parts heights,lengths,network] [--out FILE]
 
 Each arm runs in a process of its own, so that it is charged with all it starts; what it spends before the film (imports, weights, a first small
 film) is told apart as start-up. Films are made once, out of the shared footage.
@@ -12,7 +12,6 @@ import cProfile
 import json
 import os
 import pstats
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,12 +23,15 @@ from typing import Any
 
 import av
 import numpy as np
+import psutil
 
-from benchmarks.films import film, megabits_a_second
-from curate.media.sandbox import close_idle
+from benchmarks.films import RATE, film, megabits_a_second
 
 WARMING = 360, 5
 """Height and seconds of the film with which an arm warms up."""
+MEMORY = "MB, own + media process: most resident (private at the end)"
+SLOW_RATE = 5
+"""Frames a second of the longest films: what must not pile up is counted in seconds and clips, and there are as many of these."""
 
 
 def floor(path: str) -> dict[str, Any]:
@@ -41,15 +43,18 @@ def floor(path: str) -> dict[str, Any]:
 
 
 def reading(detector: str) -> Callable[[str], dict[str, Any]]:
-    """One pass of clipmill: shots, clips, every dense measure, proxies."""
+    """One pass of clipmill, as `ReadVideos` does it: shots, clips, every dense measure, proxies, committed."""
 
     def arm(path: str) -> dict[str, Any]:
+        from curate.corpus import open_corpus
         from curate.read import Reading, Splitter
 
         with tempfile.TemporaryDirectory() as folder:
+            corpus = open_corpus(f"{folder}/corpus", create=True)
             read = Reading("s", "video", Splitter(detector=detector), Path(folder))
             read.run(path)
             found = read.found()
+            corpus.commit("s", {**found.tables, "proxies": found.proxies})
             return {
                 "frames": found.tables["readings"]["frames"][0].as_py(),
                 "shots": found.tables["shots"].num_rows,
@@ -100,16 +105,25 @@ def spent(name: str, warming: str, path: str, profile: bool) -> dict[str, Any]:
     profiler, began = cProfile.Profile(time.process_time), time.perf_counter()
     told = profiler.runcall(work, path) if profile else work(path)
     after, wall_s = cpu_s(), time.perf_counter() - began
-    close_idle()
-    most = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    held_mb = [memory_mb(pid) for pid in (os.getpid(), *(child.pid for child in psutil.Process().children()))]
     parts = parts_of(profiler) if profile else {}
-    return {**told, "start_s": before, "cpu_s": after - before, "wall_s": wall_s, "own_mb": most[0], "media_process_mb": most[1], "parts": parts}
+    return {**told, "start_s": before, "cpu_s": after - before, "wall_s": wall_s, "held_mb": held_mb, "parts": parts}
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Of a process the most memory that was resident since it began, and what it shares with no other now (Linux)."""
+    most = Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0]
+    private = sum(int(line.split()[1]) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Private_"))
+    return int(most) / 1024, private / 1024
+
+
+def told_mb(held_mb: list[tuple[float, float]]) -> str:
+    """Memory as a cell of a table."""
+    return " + ".join(f"{most:.0f} ({private:.0f})" for most, private in held_mb)
 
 
 def cpu_s() -> float:
     """CPU seconds of this process, of children that have ended, and of those alive."""
-    import psutil
-
     times = [psutil.Process().cpu_times(), *(child.cpu_times() for child in psutil.Process().children(recursive=True))]
     own = times[0]
     return float(own.children_user + own.children_system + sum(each.user + each.system for each in times))
@@ -155,27 +169,26 @@ def compared(media: Path, work: Path, heights: list[int], seconds: int, arms: li
             per_s = told["cpu_s"] / seconds
             base = base or per_s
             noted = f"{told['sent'] / told['frames']:.3f} of frames to the network" if told.get("sent") else ""
-            rows.append(
-                [name, f"{per_s:.4f}", f"{per_s / base:.2f}", f"{told['start_s']:.1f}", f"{told['own_mb']:.0f} + {told['media_process_mb']:.0f}", noted]
-            )
+            rows.append([name, f"{per_s:.4f}", f"{per_s / base:.2f}", f"{told['start_s']:.1f}", told_mb(told["held_mb"]), noted])
             print(rows[-1], flush=True)
             if "proxy_bytes" in told:
                 proxies = f"Proxies are {told['proxy_bytes'] / path.stat().st_size:.1%} of the source's bytes."
-        lines += [*markdown(["arm", "CPU s per video s", "over plain decode", "start-up CPU s", "MB, own + media process", ""], rows), "", proxies, ""]
+        lines += [*markdown(["arm", "CPU s per video s", "over plain decode", "start-up CPU s", MEMORY, ""], rows), "", proxies, ""]
         told = ask("clipmill, cascade", warming, path, profile=True)
         lines += ["Where the time of our own process goes (profiled, CPU s per video s):", ""]
         lines += [*markdown(["part", "CPU s per video s"], [[part, f"{part_s / seconds:.4f}"] for part, part_s in told["parts"].items()]), ""]
     return lines
 
 
-def at_lengths(media: Path, work: Path, all_s: list[int]) -> list[str]:
+def at_lengths(media: Path, work: Path, all_s: list[int], slow_s: list[int]) -> list[str]:
     """The cascade over films of several lengths."""
     warming, rows = film(media, work, *WARMING), []
-    for seconds in all_s:
-        told = ask("clipmill, cascade", warming, film(media, work, 360, seconds))
-        rows.append([f"{seconds}", f"{told['cpu_s'] / seconds:.4f}", f"{told['own_mb']:.0f} + {told['media_process_mb']:.0f}"])
+    for seconds, rate in [*((each, RATE) for each in all_s), *((each, SLOW_RATE) for each in slow_s)]:
+        told = ask("clipmill, cascade", warming, film(media, work, 360, seconds, rate))
+        rows.append([f"{seconds}", f"{rate}", f"{told['cpu_s'] / seconds:.4f}", told_mb(told["held_mb"]), f"{told['proxy_bytes'] / 1e6:.0f}"])
         print(rows[-1], flush=True)
-    return ["## Length of film (360p, cascade)", "", *markdown(["seconds", "CPU s per video s", "MB, own + media process"], rows), ""]
+    head = ["seconds", "frames a second", "CPU s per video s", MEMORY, "MB of proxies committed"]
+    return ["## Length of film (360p, cascade)", "", *markdown(head, rows), ""]
 
 
 def network() -> list[str]:
@@ -220,7 +233,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "clipmill-films")
     parser.add_argument("--heights", default="720,1080")
     parser.add_argument("--seconds", type=int, default=120)
-    parser.add_argument("--lengths", default="10,120,600")
+    parser.add_argument("--lengths", default="10,120,3600")
+    parser.add_argument("--slow", default="10800", help="lengths of films of few frames a second")
+    parser.add_argument("--parts", default="heights,lengths,network")
     parser.add_argument("--arms", default=",".join(SHORT), help="of " + ", ".join(SHORT))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
@@ -230,10 +245,16 @@ def main() -> None:
     if given.arm:
         print(json.dumps(spent(given.arm, *given.films, given.profile)))
         return
-    numbers = [[int(each) for each in text.split(",") if each] for text in (given.heights, given.lengths)]
+    heights, lengths, slow = ([int(each) for each in text.split(",") if each] for text in (given.heights, given.lengths, given.slow))
     arms = [SHORT[each] for each in given.arms.split(",")]
     lines = ["# What reading costs", "", f"{date.today()}, {os.cpu_count()} cores (AMD EPYC, shared with other work), no GPU, PyAV {av.__version__}.", ""]
-    lines += [*compared(given.media, given.work, numbers[0], given.seconds, arms), *at_lengths(given.media, given.work, numbers[1]), *network()]
+    parts: dict[str, Callable[[], list[str]]] = {
+        "heights": lambda: compared(given.media, given.work, heights, given.seconds, arms),
+        "lengths": lambda: at_lengths(given.media, given.work, lengths, slow),
+        "network": network,
+    }
+    for part in given.parts.split(","):
+        lines += parts[part]()
     print("\n".join(lines))
     if given.out:
         given.out.write_text("\n".join(lines))
