@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import av.error
 import numpy as np
 
+from curate.media.fields import made_whole
 from curate.media.opened import Media, Refused
 from curate.media.timeline import Timeline
 from curate.media.upright import HDR_TRANSFERS, Upright, displayed_size
@@ -114,7 +115,7 @@ def decode(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
         step = sample_step(stream.guessed_rate, request["samples_per_s"], request["most_step"]) if request["sample_side"] else 0
         facts: dict[str, Any] = {"keyframes": [], "interlaced_frames": 0, "corrupt_frames": 0, "hdr": False, "promised_frames": stream.frames}
         chunk = Chunk(start)
-        for number, frame in enumerate(media.frames(troubles)):
+        for number, (frame, shown) in enumerate(made_whole(media.frames(troubles), stream)):
             timeline.add(frame.pts if frame.pts is not None else frame.dts, frame.duration)
             if chunk.is_full:
                 yield chunk.answer(timeline)
@@ -128,7 +129,7 @@ def decode(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
                 facts["keyframes"].append(number)
             if number >= start:
                 sampled = step > 0 and number % step == 0
-                chunk.add(number, upright.picture(frame), larger.picture(frame) if sampled else None)
+                chunk.add(number, upright.picture(shown), larger.picture(shown) if sampled else None)
         if chunk.pictures:
             yield chunk.answer(timeline)
         learnt = {"frames": timeline.count, "duration_s": timeline.end_s, "variable_rate": timeline.is_variable, "time_jumps": timeline.jumps}
