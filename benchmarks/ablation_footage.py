@@ -9,6 +9,15 @@ import cv2
 import numpy as np
 
 from benchmarks.generated_corpus import encode_mp4
+from curate.caption import caption_corpus
+from curate.captioners import captioner_named
+from curate.corpus import Corpus, open_corpus
+from curate.deduplicate import deduplicate
+from curate.engine import run_here
+from curate.read import ReadVideos
+from curate.score import score_corpus
+from curate.sources import add_sources
+from pipelines.curate import pending_sources
 
 SIDE, FRAMES = 128, 24
 CROPS = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.6, 0.6), (0.4, 0.4, 1.0, 1.0), (0.4, 0.0, 1.0, 0.6), (0.0, 0.4, 0.6, 1.0))
@@ -43,14 +52,14 @@ def _in_turn(flows: list[Iterator[tuple[str, np.ndarray]]]) -> Iterator[tuple[st
 
 
 def _spans(film: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Every crop of every second of a film, uint8 (FRAMES, SIDE, SIDE, 3); what does not decode ends it."""
+    """Another crop of every second of a film, uint8 (FRAMES, SIDE, SIDE, 3); what does not decode ends it."""
     try:
         with av.open(str(film)) as container:
             held: list[np.ndarray] = []
             for number, frame in enumerate(container.decode(video=0)):
                 held.append(frame.to_ndarray(format="rgb24"))
                 if len(held) == FRAMES:
-                    yield from ((f"{film.stem}-{number // FRAMES:03d}-{place}.mp4", _cropped(held, crop)) for place, crop in enumerate(CROPS))
+                    yield f"{film.stem}-{number // FRAMES:03d}.mp4", _cropped(held, CROPS[number // FRAMES % len(CROPS)])
                     held = []
     except (av.FFmpegError, IndexError):
         return
@@ -60,3 +69,15 @@ def _cropped(frames: list[np.ndarray], crop: tuple[float, float, float, float]) 
     height, width, _ = frames[0].shape
     left, top, right, bottom = (round(share * size) for share, size in zip(crop, (width, height, width, height)))
     return np.stack([cv2.resize(frame[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def described(footage: Path, corpus_url: Path) -> Corpus:
+    """Footage added, read, labelled, captioned from that, and compared for copies; no other score is asked for."""
+    corpus = open_corpus(str(corpus_url), create=True)
+    add_sources(corpus, [str(footage)], str(footage / "rights.csv"), None)
+    for _ in run_here(pending_sources(corpus), [ReadVideos(corpus.url)]):
+        pass
+    score_corpus(corpus, "embedded", run_here, only="labels")
+    caption_corpus(corpus, [captioner_named("describe")], "embedded", run_here)
+    deduplicate(corpus)
+    return corpus

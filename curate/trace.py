@@ -129,13 +129,17 @@ def note_training(shards: str, checkpoint: str) -> bool:
     if not corpus.filesystem.exists(corpus.path("corpus.toml")):
         return False
     told, run = lineage["shards"], lineage["run"]["name"]
-    row = {"checkpoint": checkpoint, "run": run, "selection": selection, "manifest_sha256": told.get("manifest_sha256"), "clip_ids": told["clips"]}
+    remember(corpus, {"checkpoint": checkpoint, "run": run, "selection": selection, "manifest_sha256": told.get("manifest_sha256"), "clip_ids": told["clips"]})
+    return True
+
+
+def remember(corpus: Corpus, row: Mapping[str, Any]) -> None:
+    """Note, once, that something outside the corpus learned from its clips: a row of TRAININGS."""
     same = ("checkpoint", "selection", "manifest_sha256")
     if any(all(known[name] == row[name] for name in same) for known in corpus.read("trainings", list(same)).to_pylist()):
-        return True
-    corpus.append("trainings", table_of([row], TRAININGS), key=hashlib.sha256(repr([row[name] for name in same]).encode()).hexdigest())
+        return
+    corpus.append("trainings", table_of([dict(row)], TRAININGS), key=hashlib.sha256(repr([row[name] for name in same]).encode()).hexdigest())
     record(corpus, "train", {name: row[name] for name in ("checkpoint", "run", "selection", "manifest_sha256")})
-    return True
 
 
 def manifests(corpus: Corpus) -> list[tuple[str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from curate.corpus import open_corpus
 from curate.engine import Engine, choose_engine, quiet, run_here
 from curate.select import recipe_digest
+from curate.trace import remember
 from pipelines.ablation.arms import entrants
 from pipelines.ablation.findings import Findings, write_tables
 from pipelines.ablation.gather import Status, curves_of, outcomes_of, samples_of, statuses, trials_table
@@ -85,6 +86,9 @@ def ablate(
         return AblationResult(plan, tuple(plan.told(_pace(pieces))), None)
     engine = choose_engine(on or wanted.on, sum(arm.hours for arm in plan.arms) * 3600)
     pool = make_pool(opened, plan, holdings, pieces, engine, listener)
+    # Its folder holds copies of the clips and models that saw them, so a takedown has to name it; that it was begun is enough.
+    seen = {"run": f"ablation {wanted.name}", "selection": pool.name, "manifest_sha256": pool.manifest, "clip_ids": sorted(pool.index)}
+    remember(opened, {"checkpoint": str(out), **seen})
     trials = list(make_trials(plan, pool, pieces, listener))
     before = {digest_of(trial.training) for trial in trials if pieces.find("training", trial.training)}
     ended = _run(trials, pieces, engine, wanted, listener)

@@ -15,6 +15,9 @@ from schemas.experiment import Harm, Metric
 
 INK, SOFT, LINE = "#1c1e21", "#62666d", "#e3e4e8"
 COLOURS = ("#33608f", "#c98b2b", "#2f7d5b", "#8a5a9e", "#b3423a", "#4d9aa8", "#7a7f87", "#a3785a")
+STROKES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+"""Lines of arms beyond the colours, so that two arms never look alike before there are two dozen."""
+
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -35,6 +38,11 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+
+
+def look(place: int) -> dict[str, Any]:
+    """How the arm at a place is drawn: its colour and its stroke."""
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": STROKES[place // len(COLOURS) % len(STROKES)]}
 
 
 @contextmanager
@@ -88,7 +96,7 @@ def learning(findings: Findings) -> list[str]:
     with _axes(len(tasks), 12, 3.4, made, "learning") as panels:
         for axes, task in zip(panels, tasks):
             for place, arm in enumerate(arms):
-                _band(axes, *_grid(findings, arm, task), COLOURS[place % len(COLOURS)], arm, findings)
+                _band(axes, *_grid(findings, arm, task), place, arm, findings)
             axes.set_xlabel("steps")
             axes.set_title(task.replace("_", " "), loc="left", fontsize=11, color=SOFT)
         panels[0].set_ylabel("held-out loss")
@@ -106,36 +114,45 @@ def _grid(findings: Findings, arm: str, task: str) -> tuple[np.ndarray, np.ndarr
     return np.array(steps, dtype=float), np.array([[losses[step] for step in steps] for losses in found.values()]).reshape(len(found), len(steps))
 
 
-def _band(axes: Any, places: np.ndarray, values: np.ndarray, colour: str, label: str, findings: Findings) -> None:
-    """The mean over seeds (rows) at each place (columns), with the band of its interval."""
+def _band(axes: Any, across: np.ndarray, values: np.ndarray, place: int, label: str, findings: Findings) -> None:
+    """The mean over seeds (rows) at each value of `across` (columns), with the band of its interval."""
     if not values.size:
         return
     found = [paired_t(column, findings.plan.experiment.confidence) for column in values.T]
-    axes.plot(places, [interval.estimate for interval in found], "o-", color=colour, linewidth=2, markersize=4, label=label)
+    axes.plot(across, [interval.estimate for interval in found], marker="o", linewidth=2, markersize=4, label=label, **look(place))
     if len(values) > 1:
-        axes.fill_between(places, [one.low for one in found], [one.high for one in found], color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(across, [one.low for one in found], [one.high for one in found], color=look(place)["color"], alpha=0.13, linewidth=0)
 
 
 def noise_levels(findings: Findings) -> list[str]:
-    """For each real question, its difference at every noise level with its interval."""
+    """At every noise level, with intervals: the loss of each arm, and the difference that each real question asks about."""
     made: list[str] = []
     asked = findings.questions
     if not asked:
         return made
-    with _axes(1, 12, 3.4, made, "levels") as (axes,):
-        for place, answer in enumerate(asked[: len(COLOURS)]):
-            question = answer.asked.question
-            one_seeds, levels, one = by_level(findings.outcomes, question.arm, answer.task, question.metric)
-            other_seeds, _, other = by_level(findings.outcomes, question.against, answer.task, question.metric)
-            common = [seed for seed in one_seeds if seed in other_seeds]
-            rows = np.array([one[one_seeds.index(seed)] - other[other_seeds.index(seed)] for seed in common]).reshape(len(common), len(levels))
-            label = f"{question.arm} − {question.against}, {answer.measure.title}"
-            _band(axes, np.array(levels), rows, COLOURS[place], label, findings)
-        axes.axhline(0, color=SOFT, linewidth=1)
-        axes.set_xlabel("noise level (timestep): fine detail on the left, layout on the right")
-        axes.set_ylabel("difference")
-        axes.legend(loc="best")
+    arms = [arm.name for arm in findings.plan.arms if not arm.entrant.control]
+    with _axes(2, 12, 3.4, made, "levels") as (losses, differing):
+        for place, arm in enumerate(arms):
+            _, levels, values = by_level(findings.outcomes, arm, findings.plan.experiment.main_task, "held_out_loss")
+            _band(losses, np.array(levels), values, place, arm, findings)
+        for place, answer in enumerate(asked):
+            _difference_by_level(differing, answer, place, findings)
+        differing.axhline(0, color=SOFT, linewidth=1)
+        for axes, title in ((losses, "held-out loss"), (differing, "difference")):
+            axes.set_title(title, loc="left", fontsize=11, color=SOFT)
+            axes.set_xlabel("noise level (timestep): fine detail left, layout right")
+            axes.legend(loc="best", fontsize=9)
     return made
+
+
+def _difference_by_level(axes: Any, answer: Answer, place: int, findings: Findings) -> None:
+    question = answer.asked.question
+    one_seeds, levels, one = by_level(findings.outcomes, question.arm, answer.task, question.metric)
+    other_seeds, _, other = by_level(findings.outcomes, question.against, answer.task, question.metric)
+    common = [seed for seed in one_seeds if seed in other_seeds]
+    rows = np.array([one[one_seeds.index(seed)] - other[other_seeds.index(seed)] for seed in common]).reshape(len(common), len(levels))
+    metric = "" if question.metric == "held_out_loss" else f", {answer.measure.title}"
+    _band(axes, np.array(levels), rows, place, f"{question.arm} − {question.against}{metric}", findings)
 
 
 def doses(findings: Findings) -> list[str]:
@@ -178,21 +195,36 @@ def quality_and_quantity(findings: Findings) -> list[str]:
     """Held-out loss of each arm against the hours its recipe keeps, with the Pareto front; empty where all keep the same."""
     compared = [arm for arm in findings.plan.arms if not arm.entrant.control]
     found = [(arm, findings.arm_interval(arm.name, "held_out_loss")) for arm in compared]
-    points = [(arm.hours * arm.clips_drawn / len(arm.kept), interval, arm.name) for arm, interval in found if interval is not None]
+    points = [(60 * arm.hours * arm.clips_drawn / len(arm.kept), interval, arm.name) for arm, interval in found if interval is not None]
     made: list[str] = []
-    if len({round(hours, 6) for hours, _, _ in points}) < 2:
+    amounts = sorted({round(minutes, 6) for minutes, _, _ in points})
+    if len(amounts) < 2:
         return made
     with _axes(1, 12, 3.6, made, "pareto") as (axes,):
-        for place, (hours, interval, name) in enumerate(points):
-            reach = [[interval.estimate - interval.low], [interval.high - interval.estimate]] if np.isfinite(interval.low) else None
-            axes.errorbar([hours * 60], [interval.estimate], yerr=reach, fmt="o", color=COLOURS[place % len(COLOURS)], capsize=0, linewidth=2)
-            axes.annotate(name, (hours * 60, interval.estimate), xytext=(8, 5), textcoords="offset points", color=INK)
-        front = _front([(hours, interval.estimate) for hours, interval, _ in points])
-        axes.plot([hours * 60 for hours, _ in front], [loss for _, loss in front], color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-        axes.set_xlabel("minutes of footage trained on; the dashed line joins arms that no other beats in both")
+        aside = 0.006 * (amounts[-1] - amounts[0])
+        for column, amount in enumerate(amounts):
+            there = sorted((point for point in points if round(point[0], 6) == amount), key=lambda point: -point[1].estimate)
+            for place, (minutes, interval, _) in enumerate(there):
+                _point(axes, minutes + aside * (place - (len(there) - 1) / 2), interval, COLOURS[place % len(COLOURS)])
+            middle = float(np.mean([interval.estimate for _, interval, _ in there]))
+            _named(axes, [name for _, _, name in there], amount + aside * len(there) / 2, middle, 32 * (column % 2))
+        front = _front([(minutes, interval.estimate) for minutes, interval, _ in points])
+        axes.plot([minutes for minutes, _ in front], [loss for _, loss in front], color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        axes.set_xlabel("minutes of footage trained on; the dashed line joins arms that no other beats in both; names from high loss to low")
         axes.set_ylabel("held-out loss; lower is better")
         axes.margins(x=0.12)
     return made
+
+
+def _point(axes: Any, x: float, interval: Interval, colour: str) -> None:
+    reach = [[interval.estimate - interval.low], [interval.high - interval.estimate]] if np.isfinite(interval.low) else None
+    axes.errorbar([x], [interval.estimate], yerr=reach, fmt="o", color=colour, capsize=0, linewidth=2)
+
+
+def _named(axes: Any, names: Sequence[str], x: float, y: float, raised: float) -> None:
+    """The names of points that lie above one another, on a ground that lines do not cross, `raised` where neighbours would run into them."""
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    axes.annotate("\n".join(names), (x, y), xytext=(7, raised), textcoords="offset points", va="center", fontsize=9, color=INK, bbox=ground)
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

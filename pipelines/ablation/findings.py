@@ -14,7 +14,7 @@ from pipelines.ablation.outcomes import scores
 from pipelines.ablation.plan import Plan
 from pipelines.ablation.statistics import Interval, paired_t
 from pipelines.ablation.verdict import Answer
-from pipelines.ablation.wording import figure, sentence, signed
+from pipelines.ablation.wording import figure, headline, sentence, signed
 from schemas.experiment import EVERYTHING, Metric
 from schemas.table import column
 
@@ -100,8 +100,9 @@ class Findings:
 
     @property
     def verdicts(self) -> list[str]:
-        """One sentence for each real question, then one for the controls."""
-        return [sentence(answer, self.plan.budget) for answer in self.questions] + ([trust(self.controls)] if self.controls else [])
+        """One sentence that sums up several real questions, one for each of them, then one for the controls."""
+        several = [headline(self.questions, self.plan.budget)] if len(self.questions) > 1 else []
+        return [*several, *(sentence(answer, self.plan.budget) for answer in self.questions), *([trust(self.controls)] if self.controls else [])]
 
     @property
     def failures(self) -> list[dict[str, Any]]:

@@ -134,10 +134,7 @@ def _warnings(experiment: Ablation, arms: Sequence[PlannedArm], held_out: HeldOu
             told.append(f"arm `{arm.name}`: its recipe keeps {len(view)} of {len(held_out.clips)} held-out clips, so its filtered view says little")
     if len(held_out.clips) < FEW_CLIPS:
         told.append(f"{len(held_out.clips)} held-out clips are few: the answer is about them, and hardly about others")
-    compared = [arm for arm in arms if not arm.entrant.control]
-    for place, one in enumerate(compared):
-        same = [other.name for other in compared[place + 1 :] if set(other.kept) == set(one.kept) and _same_treatment(one.entrant, other.entrant)]
-        told += [f"arms `{one.name}` and `{other}` train on the very same clips in the same way; they can only differ by chance" for other in same]
+    told += [f"arms {_listed(names)} train on the very same clips in the same way: they are one training, and cannot differ" for names in _same_training(arms)]
     encodings = {arm.entrant.recipe.encoding for arm in arms}
     if len(encodings) > 1:
         told.append(f"recipes encode differently; all clips are encoded as `{arms[0].entrant.recipe.name}` says, so that only the choice of clips differs")
@@ -150,5 +147,15 @@ def _warnings(experiment: Ablation, arms: Sequence[PlannedArm], held_out: HeldOu
     return told
 
 
-def _same_treatment(one: Entrant, other: Entrant) -> bool:
-    return one.phases == other.phases and one.arm.model_copy(update={"name": "", "recipe": ""}) == other.arm.model_copy(update={"name": "", "recipe": ""})
+def _same_training(arms: Sequence[PlannedArm]) -> list[list[str]]:
+    """The names of compared arms that differ in nothing but their names, where there are two or more."""
+    alike: dict[str, list[str]] = {}
+    for arm in arms:
+        if not arm.entrant.control:
+            treatment = arm.entrant.arm.model_copy(update={"name": "", "recipe": ""}).model_dump_json()
+            alike.setdefault(repr((sorted(arm.kept), arm.entrant.phases, treatment)), []).append(arm.name)
+    return [names for names in alike.values() if len(names) > 1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(f'`{name}`' for name in names[:-1])} and `{names[-1]}`"

@@ -47,10 +47,10 @@ class Pooled:
 
 
 class Pool:
-    """Packed shards with an index of what is in them; `manifest` is the digest of what describes them."""
+    """Packed shards with an index of what is in them; `name` is their selection's, `manifest` the digest of what describes them."""
 
-    def __init__(self, url: str, index: dict[str, Pooled], manifest: str = "") -> None:
-        self.url, self.index, self.manifest = url, index, manifest
+    def __init__(self, url: str, index: dict[str, Pooled], name: str = "", manifest: str = "") -> None:
+        self.url, self.index, self.name, self.manifest = url, index, name, manifest
 
     @cached_property
     def _shards(self) -> Shards:
@@ -78,7 +78,7 @@ def make_pool(corpus: Corpus, plan: Plan, holdings: Holdings, pieces: Pieces, ru
     manifest = _manifest_digest(corpus, recipe.name)
     index = pieces.make("pool", {"manifest": manifest}, lambda folder: _index(Shards(packed.folder), folder, listener))
     rows = json.loads((index.folder / INDEX).read_text(encoding="utf-8"))
-    return Pool(packed.folder, {key: Pooled(**row) for key, row in rows.items()}, manifest)
+    return Pool(packed.folder, {key: Pooled(**row) for key, row in rows.items()}, recipe.name, manifest)
 
 
 def pool_recipe(plan: Plan, holdings: Holdings) -> tuple[Recipe, frozenset[str]]:

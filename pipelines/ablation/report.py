@@ -16,7 +16,7 @@ from pipelines.ablation.outcomes import MEASURES, paired, scores
 from pipelines.ablation.plan import PlannedArm, overlap
 from pipelines.ablation.statistics import Interval, paired_t
 from pipelines.ablation.verdict import Answer
-from pipelines.ablation.wording import figure, probability, sentence, signed
+from pipelines.ablation.wording import figure, headline, probability, sentence, signed
 from schemas.experiment import EVERYTHING
 
 MOST_SHOWN = 12
@@ -40,6 +40,7 @@ def _page(findings: Findings) -> dict[str, Any]:
         "name": plan.experiment.name,
         "description": plan.experiment.description,
         "verdicts": [{"text": sentence(answer, plan.budget), "outcome": answer.outcome} for answer in findings.questions],
+        "headline": headline(findings.questions, plan.budget) if len(findings.questions) > 1 else "",
         "trust": trust(findings.controls) if findings.controls else "",
         "warnings": [*plan.warnings, *findings.unasked, *(f"arm `{row['arm']}`, seed {row['seed']} failed: {row['reason']}" for row in findings.failures)],
         "facts": _facts(findings),
@@ -63,8 +64,9 @@ def _page(findings: Findings) -> dict[str, Any]:
 
 
 def _named(text: str) -> Markup:
-    """A sentence with its `names` in bold; everything else stays text."""
-    return Markup(re.sub(r"`([^`]*)`", r"<b>\1</b>", str(escape(text))))
+    """A sentence with its `names` in bold and its numbers kept with their signs; everything else stays text."""
+    unbroken = text.replace(" p = ", " p\u00a0=\u00a0").replace(" p < ", " p\u00a0<\u00a0").replace(" % ", "\u00a0% ")
+    return Markup(re.sub(r"`([^`]*)`", r"<b>\1</b>", str(escape(unbroken))))
 
 
 def _facts(findings: Findings) -> list[dict[str, str]]:
@@ -93,7 +95,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "difference": signed(interval.estimate),
         "bounds": _bounds(interval),
         "size": signed(interval.estimate / interval.spread) if interval.spread and interval.seeds > 1 else "",
-        "p": probability(answer.p),
+        "p": probability(answer.p).removeprefix("= "),
         "detectable": figure(answer.detectable),
         "needed": str(answer.seeds_needed) if answer.seeds_needed else "",
         "outcome": answer.outcome,
@@ -113,7 +115,7 @@ def _control(answer: Answer) -> dict[str, Any]:
         "found": {"worse": "harm", "better": "an improvement"}.get(answer.outcome, "no difference") if harm else _found(answer),
         "difference": signed(answer.interval.estimate),
         "bounds": _bounds(answer.interval),
-        "p": probability(answer.p),
+        "p": probability(answer.p).removeprefix("= "),
         "right": bool(answer.as_expected),
     }
 
@@ -123,22 +125,36 @@ def _found(answer: Answer) -> str:
 
 
 def _sensitivity(findings: Findings) -> list[str]:
-    """What training itself changed, against what these seeds could have seen."""
-    first = findings.plan.experiment.main_task
-    rows = [row for row in findings.curves.to_pylist() if row["task"] == first]
+    """What training itself changed, against what these seeds could have seen: a line for each arm that others are compared with."""
+    asked = [one for one in findings.questions if one.asked.question.metric == "held_out_loss" and one.interval.seeds > 1]
     told = []
-    for answer in findings.questions:
-        mine = [row for row in rows if row["arm"] == answer.asked.question.against]
-        if answer.asked.question.metric != "held_out_loss" or len({row["step"] for row in mine}) < 2 or answer.interval.seeds < 2:
+    for reference in dict.fromkeys(one.asked.question.against for one in asked):
+        gained = _lowered(findings, reference)
+        if gained is None or gained <= 0:
             continue
-        start, end = (_mean([row["loss"] for row in mine if row["step"] == step]) for step in (min(r["step"] for r in mine), max(r["step"] for r in mine)))
-        gained = start - end
-        share = f", {100 * answer.detectable / gained:.0f} % of that" if gained > 0 else ""
+        found = sorted(one.detectable for one in asked if one.asked.question.against == reference)
+        span, share = (f"{low}{f' to {high}' if high != low else ''}" for low, high in _ends(found, gained))
         told.append(
-            f"Training `{answer.asked.question.against}` lowered the held-out loss by {figure(gained)}; the smallest difference from "
-            f"`{answer.asked.question.arm}` that these seeds find four times in five is {figure(answer.detectable)}{share}."
+            f"Training `{reference}` lowered the held-out loss by {figure(gained)}; the smallest difference from it that these seeds find four times in five "
+            f"is {span}, {share} % of that."
         )
     return told
+
+
+def _ends(found: Sequence[float], whole: float) -> list[tuple[str, str]]:
+    """The smallest and the largest of some numbers, as they are and in percent of a whole."""
+    ends = (found[0], found[-1])
+    return [(figure(ends[0]), figure(ends[1])), (f"{100 * ends[0] / whole:.0f}", f"{100 * ends[1] / whole:.0f}")]
+
+
+def _lowered(findings: Findings, arm: str) -> float | None:
+    """By how much an arm's curve fell between its first and its last validation; None where there are not two."""
+    rows = [row for row in findings.curves.to_pylist() if row["task"] == findings.plan.experiment.main_task and row["arm"] == arm]
+    steps = [row["step"] for row in rows]
+    if len(set(steps)) < 2:
+        return None
+    start, end = (_mean([row["loss"] for row in rows if row["step"] == step]) for step in (min(steps), max(steps)))
+    return start - end
 
 
 def _mean(values: Sequence[float]) -> float:

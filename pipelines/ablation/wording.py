@@ -1,16 +1,20 @@
 """Verdicts in words: an answer as a sentence for people, with its uncertainty and what it would take to know more."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipelines.ablation.verdict import Answer
 from schemas.experiment import EVERYTHING
+
+FOUND = ("better", "worse")
 
 
 def sentence(answer: Answer, budget: str) -> str:
     """The answer in one sentence or two; `budget` says what was equal, such as `200 steps each`."""
     question, measure = answer.asked.question, answer.measure
     where = "" if question.view == EVERYTHING else f" on what `{question.view}` keeps of the held-out clips"
-    if answer.outcome in ("better", "worse"):
+    if answer.outcome in FOUND:
         verb = "trains a better model than" if answer.outcome == "better" else "trains a worse model than"
         way = "lower" if answer.interval.estimate < 0 else "higher"
         return (
@@ -25,11 +29,26 @@ def sentence(answer: Answer, budget: str) -> str:
     return f"No difference found between `{question.arm}` and `{question.against}` at {budget}: {_undecided(answer, where)}"
 
 
+def headline(answers: Sequence[Answer], budget: str) -> str:
+    """Several answers summed up in one sentence: what was found by name, the rest by number."""
+    found = [f"`{one.asked.question.arm}` trains a {one.outcome} model than `{one.asked.question.against}`" for one in answers if one.outcome in FOUND]
+    equal, undecided = (sum(one.outcome == outcome for one in answers) for outcome in ("no difference", "undecided"))
+    told = found or ["no difference was found in any"]
+    told += [f"{equal} make{'s' if equal == 1 else ''} no difference worth knowing"] if equal else []
+    told += [f"{undecided} stay{'s' if undecided == 1 else ''} undecided"] if undecided else []
+    return f"Of {len(answers)} questions asked at {budget}: {'; '.join(told)}."
+
+
 def _undecided(answer: Answer, where: str) -> str:
     interval, title = answer.interval, answer.measure.title
     if interval.seeds < 2:
         return f"with one seed the {title}{where} differs by {signed(interval.estimate)}, which says nothing about other seeds; train at least 2, better 5."
     nearly = " The interval excludes zero by itself, but not once it is corrected for how many questions were asked." if interval.excludes_zero else ""
+    if answer.seeds_needed is not None and answer.seeds_needed <= interval.seeds:
+        return (
+            f"the {title}{where} differs by {signed(interval.estimate)} ({_certainty(answer)}).{nearly} These {interval.seeds} seeds find a difference of "
+            f"{figure(answer.effect)} four times in five, but cannot rule one out; more seeds would."
+        )
     wanted = [f"{answer.seeds_needed} seeds" if answer.seeds_needed is not None else "more than 10,000 seeds"]
     wanted += [f"{answer.clips_needed} held-out clips"] if answer.clips_needed is not None else []
     rough = " (roughly, since so few seeds tell little of their spread)" if interval.seeds < 4 else ""

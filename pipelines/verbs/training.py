@@ -7,7 +7,11 @@ import typer
 from rich.markup import escape
 
 from pipelines.progress import progress_shown
-from pipelines.verbs.options import console
+from pipelines.verbs.options import EXIT_SOME_FAILED, console, engine_named, errors
+from schemas.document import DocumentError
+
+SWEEP = "sweep"
+"""The shipped experiment that a recipe is swept by, where no other is named."""
 
 
 def train(
@@ -49,11 +53,12 @@ def sample(
 
 
 def ablate(
-    experiment: Annotated[str, typer.Argument(help="An experiment file (TOML), or the name of a shipped one.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything it makes; an interrupted experiment goes on from there.")] = Path("ablation"),
+    experiment: Annotated[str | None, typer.Argument(help="An experiment file (TOML), or the name of a shipped one.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for everything it makes, ablations/NAME by default; what is there is used.")] = None,
     corpus: Annotated[str | None, typer.Option("--corpus", "-c", help="The corpus, instead of the one the experiment names.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it would do: arms, clips, hours, overlaps, time, warnings.")] = False,
     sweep: Annotated[str | None, typer.Option("--sweep", help="A recipe: make the arms from it, leaving one rule out and using one rule only.")] = None,
+    on: Annotated[str | None, typer.Option("--on", help="Where to run: `here`, `ray` or `auto`, instead of where the experiment says.")] = None,
 ) -> None:
     """Train the same model on several corpora at equal cost, and say which is better, with its uncertainty.
 
@@ -61,9 +66,17 @@ def ablate(
     """
     from pipelines.ablate import ablate as run_ablation
 
+    chosen = experiment or (SWEEP if sweep else None)
+    if chosen is None:
+        raise DocumentError("ablate: give an experiment file, or --sweep with a recipe from which the arms are made")
+    where = engine_named(on) if on else None
     with progress_shown(console) as listener:
-        result = run_ablation(experiment, out, corpus=corpus, plan_only=plan, sweep=sweep, listener=listener)
+        result = run_ablation(chosen, out, corpus=corpus, plan_only=plan, sweep=sweep, on=where, listener=listener)
     for verdict in result.verdicts:
         console.print(escape(verdict))
+    for failure in result.failures:
+        errors.print(f"[yellow]failed[/yellow] {escape(failure)}")
     if result.report is not None:
         console.print(f"report  {escape(str(result.report))}")
+    if result.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import train.loop
 from curate.corpus import open_corpus
 from curate.storage.views import RELATIONS
+from curate.trace import trace
 from pipelines.ablate import AblationResult, ablate
+from pipelines.cli import app
 from schemas.clip import clip_id
 from schemas.document import DocumentError
 from schemas.table import table_of
@@ -198,6 +201,24 @@ def test_a_sweep_makes_its_arms_from_one_recipe(tmp_path: Path, corpus: str):
     (tmp_path / "two.toml").write_text('name = "two"\n[keep]\nmotion = { min = 0.3 }\nnum_frames = { min = 8 }\n')
     result = ablate(write(tmp_path, corpus), tmp_path / "out", sweep=str(tmp_path / "two.toml"), plan_only=True)
     assert {arm.name for arm in result.plan.arms} == {"whole", "no-rule", "without-motion", "without-num_frames", "only-motion", "only-num_frames"}
+
+
+def test_the_command_makes_a_sweep_from_a_recipe_alone(tmp_path: Path, corpus: str):
+    (tmp_path / "two.toml").write_text('name = "two"\n[keep]\nmotion = { min = 0.3 }\nnum_frames = { min = 8 }\n')
+    told = CliRunner().invoke(app, ["ablate", "--sweep", str(tmp_path / "two.toml"), "--corpus", corpus, "--plan"])
+    assert told.exit_code == 0, told.output
+    assert "Arm `without-motion`" in told.output and "Arm `only-num_frames`" in told.output
+
+
+def test_the_command_asks_for_an_experiment_or_a_recipe():
+    told = CliRunner().invoke(app, ["ablate"])
+    assert isinstance(told.exception, DocumentError) and "give an experiment file, or --sweep with a recipe" in str(told.exception)
+
+
+def test_a_corpus_remembers_the_ablations_that_copied_and_learned_its_clips(first: tuple[AblationResult, Path], corpus: str):
+    result, out = first
+    clip = result.plan.arms[0].kept[0]
+    assert str(out.resolve()) in trace(open_corpus(corpus), "clip", clip).checkpoints
 
 
 def test_arms_that_train_on_the_same_clips_in_the_same_way_are_trained_once(tmp_path: Path, corpus: str):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.ablation import figures
 from pipelines.ablation.findings import CURVES, TRIALS, Findings, Sampled, markdown, trust, write_tables
 from pipelines.ablation.held_out import Holdings
 from pipelines.ablation.outcomes import OUTCOMES
@@ -118,6 +119,25 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text(page: str):
     assert "default-src 'none'" in page
 
 
+def test_every_table_and_figure_scrolls_by_itself_on_a_narrow_screen(page: str):
+    assert page.count("<table") == page.count('<div class="scroll"><table') > 8
+    assert page.count("<svg") == page.count('<div class="drawing"><svg')
+
+
+def test_numbers_in_tables_carry_no_equals_sign(page: str):
+    assert '<td class="number">= 0.' not in page and '<td class="number">0.941</td>' in page
+
+
+def test_losses_at_each_noise_level_are_drawn_for_every_arm_beside_their_difference(page: str):
+    levels = page[page.index("<h2>By noise level") : page.index("<h2>Filtered and unfiltered")]
+    assert ">all</text>" in levels and ">moving</text>" in levels and ">moving − all</text>" in levels
+
+
+def test_arms_of_a_large_sweep_are_told_apart_by_more_than_eight_colours():
+    looks = [figures.look(place) for place in range(20)]
+    assert len({(one["color"], str(one["linestyle"])) for one in looks}) == 20
+
+
 def test_controls_and_failures_are_told(page: str):
     assert "50 % of the clips with watermark" in page and "two halves of the same clips" in page
     assert "failed: out of memory" in page
@@ -146,6 +166,15 @@ def test_trust_says_which_harm_was_missed(tmp_path: Path):
     assert "two halves" not in trust([control for control in controls if control.asked.harm]), "what was not asked is not told"
     missed = trust(findings(tmp_path, harm=False).controls)
     assert "1 of 3" in missed and "harm by watermark and wrong captions was not found" in missed
+
+
+def test_a_sweep_opens_with_one_sentence_and_lists_its_answers_below(tmp_path: Path):
+    (tmp_path / "two.toml").write_text('name = "two"\n[keep]\nmotion = { min = 0.2 }\nnum_frames = { min = 8 }\n')
+    found = findings(tmp_path, arms=[], questions=[], sweep={"recipe": str(tmp_path / "two.toml"), "ladders": {"motion": [0.1, 0.3, 0.5]}})
+    page = write_report(found, tmp_path).read_text(encoding="utf-8")
+    assert page.count('<div class="verdict') == 1 and "Of 8 questions asked at 200 steps each" in page
+    assert found.verdicts[0].startswith("Of 8 questions") and len(found.verdicts) == 1 + 8 + 1
+    assert page.count("lowered the held-out loss by") == 2, "one line for each arm that others are compared with"
 
 
 def test_a_single_seed_makes_a_page_too(tmp_path: Path):

@@ -162,3 +162,10 @@ def test_warnings_name_small_arms_few_seeds_equal_arms_and_unstated_rights(recip
     warnings = "\n".join(make_plan(told, holdings(sources=[source(name, license="unstated", rights_uses=None) for name in FOOTAGE])).warnings)
     assert "arm `all` is too small for its budget" in warnings and "2 seeds show only large differences" in warnings
     assert "`all` and `again` train on the very same clips" in warnings and "unstated" in warnings
+
+
+def test_arms_that_are_the_very_same_training_are_named_together_once(recipes: dict[str, str]):
+    arms = [{"name": name, "recipe": recipes["all"]} for name in ("one", "two", "three")]
+    told = experiment(recipes, arms=arms, questions=[{"arm": "one", "against": "two"}])
+    warnings = [warning for warning in make_plan(told, holdings()).warnings if "very same clips" in warning]
+    assert warnings == ["arms `one`, `two` and `three` train on the very same clips in the same way: they are one training, and cannot differ"]

@@ -1,5 +1,6 @@
 """Verdicts from simulated trials: a real difference is found, none is invented, and what is not seen is said to be unseen."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from pipelines.ablation.arms import Asked
 from pipelines.ablation.outcomes import OUTCOMES, by_level, paired, scores
 from pipelines.ablation.verdict import judge, simulated_coverage
-from pipelines.ablation.wording import sentence
+from pipelines.ablation.wording import headline, sentence
 from schemas.experiment import Ablation, Question
 from schemas.table import table_of
 
@@ -82,6 +83,21 @@ def test_a_difference_too_small_to_matter_is_called_none():
 def test_one_seed_decides_nothing():
     answer = verdict(outcomes(-0.2, 1), 1)
     assert answer.outcome == "undecided" and "says nothing about other seeds" in sentence(answer, "200 steps each")
+
+
+def test_seeds_that_suffice_are_not_asked_for_again():
+    answer = replace(verdict(outcomes(0.0, 5, spread=0.02), 5, effect=0.01), outcome="undecided", seeds_needed=5, clips_needed=3, effect=0.01)
+    told = sentence(answer, "200 steps each")
+    assert "would take" not in told and "find a difference of 0.01 four times in five, but cannot rule one out" in told
+
+
+def test_several_answers_are_summed_up_in_one_sentence():
+    answers = judge(outcomes(-0.03, 5), [Asked(Question(arm="strict", against="loose")), Asked(Question(arm="loose", against="strict"))], {}, experiment(5))[0]
+    same = [replace(answers[0], outcome="no difference"), replace(answers[0], outcome="undecided"), replace(answers[0], outcome="undecided")]
+    told = headline([*answers, *same], "200 steps each")
+    assert told.startswith("Of 5 questions asked at 200 steps each: `strict` trains a better model than `loose`; `loose` trains a worse model than `strict`; ")
+    assert told.endswith("1 makes no difference worth knowing; 2 stay undecided.")
+    assert headline(same[1:], "200 steps each") == "Of 2 questions asked at 200 steps each: no difference was found in any; 2 stay undecided."
 
 
 def test_asking_many_questions_is_corrected_for():
