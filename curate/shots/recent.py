@@ -14,7 +14,6 @@ class Recent:
         self.luma = np.empty((0, 27, 48), np.uint8)
         self.change = np.empty(0)
         self.spread = np.empty(0)
-        self.probability = np.empty((0, 2), np.float32)
 
     @property
     def end(self) -> int:
@@ -30,12 +29,11 @@ class Recent:
         self.luma = np.concatenate([self.luma, luma])
         self.change = np.concatenate([self.change, change])
         self.spread = np.concatenate([self.spread, luma.reshape(len(luma), -1).std(1)])
-        self.probability = np.concatenate([self.probability, np.full((len(luma), 2), np.nan, np.float32)])
 
     def forget(self, before: int) -> None:
         """Drop frames before a number."""
         drop = max(0, min(before - self.first, len(self.pictures)))
-        for name in ("pictures", "luma", "change", "spread", "probability"):
+        for name in ("pictures", "luma", "change", "spread"):
             setattr(self, name, getattr(self, name)[drop:])
         self.first += drop
 
