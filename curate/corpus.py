@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,11 @@ class Corpus:
             return self._empty(name, columns)
         schema = RELATIONS.get(name)
         return rows if schema is None or columns is not None else conform(rows, schema)
+
+    def batches(self, name: str, columns: list[str]) -> Iterator[pa.Table]:
+        """A stored relation a stretch at a time, for what does not fit in memory; nothing where it was not written. Only while nobody gathers."""
+        snapshot = self.store.now()
+        return self.store.batches(snapshot, name, columns) if name in snapshot.names() else iter(())
 
     def table(self, name: str, selection: str | None = None, columns: Sequence[str] | None = None, *, encoded: bool = False) -> pa.Table:
         """A table people query, each row once, sorted, committed rows only.

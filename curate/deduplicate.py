@@ -5,9 +5,10 @@ first; each joins the best copy that it agrees with, or becomes one itself. So e
 never come together through a third alone.
 """
 
-import collections
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.copies.compare import same_footage
-from curate.copies.fingerprint import CROPS, DIMENSIONS, VERSION, Footage, Still, descriptors, footage, still
-from curate.copies.neighbours import Described, likely_pairs
+from curate.copies.fingerprint import CROPS, DIMENSIONS, MIRROR, VERSION, Footage, Still, descriptors, footage, still
+from curate.copies.leaders import Agreement, Led, lead
+from curate.copies.neighbours import Views, near_pairs
+from curate.copies.rank import NEEDED, Numbers, best_first, comparable
 from curate.corpus import Corpus, open_corpus
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.stage import Resources, Stage
@@ -25,9 +28,8 @@ from schemas.clip import CLIPS, DEDUPLICATED
 FINGERPRINTS = f"embeddings/{VERSION}"
 DESCRIBED = pa.schema([("clip_id", pa.string()), ("descriptors", pa.binary())])
 DUPLICATES = pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED])
-NEEDED = ("clip_id", "source_id", "media_type", "shot_index", "start_s", "end_s", "width", "height", "content_box", "watermark", "technical")
-OVERLAID = 0.5
-CHUNK = 512
+NEAR = 0.93
+"""Cosine of two descriptors from which clips are compared."""
 
 
 @dataclass(frozen=True)
@@ -58,37 +60,22 @@ def deduplicate(corpus: Corpus, mirror: bool = False, *, run: Engine = run_here,
     """
     describe(corpus, run, listener)
     clips = corpus.table("clips", columns=list(NEEDED))
-    if not clips.num_rows:
-        corpus.replace("duplicates", DUPLICATES.empty_table())
-        return DeduplicationReport(0, 0, 0, 0)
-    ranked = clips.take(best_first(clips)).to_pylist()
-    pairs = [(a, b) for a, b in likely_pairs(_described(corpus, ranked), mirror).tolist() if comparable(ranked[a], ranked[b])]
-    leaders, compared = _lead(corpus, ranked, pairs, mirror, listener)
-    corpus.replace("duplicates", _duplicates([row["clip_id"] for row in ranked], leaders))
-    copies = sum(leader != i for i, leader in enumerate(leaders))
-    return DeduplicationReport(len(ranked), copies, len({leader for i, leader in enumerate(leaders) if leader != i}), compared)
+    ranked = clips.take(best_first(clips))
+    with tempfile.TemporaryDirectory(prefix="clipmill-deduplicate-") as folder:
+        vectors, owners = _described(corpus, Numbers(ranked["clip_id"]), Path(folder) / "descriptors")
+        pairs = near_pairs(vectors, owners, NEAR, _views(mirror))
+    pairs = pairs[comparable(ranked, pairs)]
+    led = lead(ranked.num_rows, pairs, _agreement(corpus, ranked, mirror), listener, "compare")
+    corpus.replace("duplicates", _duplicates(ranked["clip_id"], led))
+    followed = led.leaders[led.leaders != np.arange(len(led.leaders))]
+    return DeduplicationReport(ranked.num_rows, len(followed), len(np.unique(followed)), led.compared)
 
 
-def best_first(clips: pa.Table) -> pa.Array:
-    """Positions of clips from the best copy to the worst.
-
-    The rule: free of a watermark, then the larger picture inside its borders, the longer, the technically better, the lower id.
-    """
-
-    def worth(row: dict[str, Any]) -> tuple[Any, ...]:
-        left, top, right, bottom = row["content_box"] or (0.0, 0.0, 1.0, 1.0)
-        pixels = (right - left) * (bottom - top) * (row["width"] or 0) * (row["height"] or 0)
-        return (row["watermark"] or 0.0) >= OVERLAID, -pixels, row["start_s"] - row["end_s"], -(row["technical"] or 0.0), row["clip_id"]
-
-    rows = clips.to_pylist()
-    return pa.array(sorted(range(len(rows)), key=lambda i: worth(rows[i])), pa.int64())
-
-
-def comparable(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two clips could be copies: parts of one shot follow one another, and an image is no copy of a film."""
-    if first["media_type"] != second["media_type"]:
-        return False
-    return first["source_id"] != second["source_id"] or first["shot_index"] != second["shot_index"]
+def _duplicates(clip_ids: pa.ChunkedArray, led: Led) -> pa.Table:
+    """The relation, by clip."""
+    told = led.columns(clip_ids)
+    columns = [clip_ids, told["of"], told["cluster"], pa.array(led.ranks, pa.int32())]
+    return pa.table(columns, schema=DUPLICATES).sort_by("clip_id")
 
 
 class Describe(Stage):
@@ -134,49 +121,40 @@ def stills_of(corpus: Corpus, clips: Sequence[dict[str, Any]]) -> dict[str, list
     return found
 
 
-def _described(corpus: Corpus, ranked: Sequence[dict[str, Any]]) -> Described:
-    """Descriptors of all clips, owned by their numbers in rank."""
-    number = {row["clip_id"]: i for i, row in enumerate(ranked)}
-    rows = corpus.read(FINGERPRINTS) if FINGERPRINTS in corpus.names("embeddings/") else DESCRIBED.empty_table()
-    vectors, owners = [np.empty((0, len(CROPS), DIMENSIONS), np.float16)], [np.empty(0, np.int64)]
-    for batch in rows.to_batches():
-        for clip_id, data in zip(batch["clip_id"].to_pylist(), batch["descriptors"].to_pylist()):
-            if clip_id in number and data:
-                vectors.append(np.frombuffer(data, np.float16).reshape(-1, len(CROPS), DIMENSIONS))
-                owners.append(np.full(len(vectors[-1]), number[clip_id], np.int64))
-    return Described(np.concatenate(vectors), np.concatenate(owners))
+def _described(corpus: Corpus, numbers: Numbers, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors of all clips, float16 (N, CROPS, DIMENSIONS) mapped from a file, and the number of the clip that each row is of."""
+    owners = [np.empty(0, np.int64)]
+    with open(file, "wb") as out:
+        for rows in corpus.batches(FINGERPRINTS, ["clip_id", "descriptors"]):
+            for number, data in zip(numbers.of(rows["clip_id"]).tolist(), rows["descriptors"].to_pylist()):
+                if number >= 0 and data:
+                    out.write(data)
+                    owners.append(np.full(len(data) // (2 * len(CROPS) * DIMENSIONS), number, np.int64))
+    shape = (sum(map(len, owners)), len(CROPS), DIMENSIONS)
+    return np.memmap(file, np.float16, "r", shape=shape) if shape[0] else np.empty(shape, np.float16), np.concatenate(owners)
 
 
-def _lead(corpus: Corpus, ranked: Sequence[dict[str, Any]], pairs: Sequence[tuple[int, int]], mirror: bool, listener: Listener) -> tuple[list[int], int]:
-    """The number of each clip's best copy (its own where it is that), and how many pairs were compared."""
-    near: dict[int, list[int]] = {}
-    for a, b in pairs:
-        near.setdefault(b, []).append(a)
-    leaders, compared = list(range(len(ranked))), 0
-    waiting = sorted(near)
-    for start in range(0, len(waiting), CHUNK):
-        chunk = waiting[start : start + CHUNK]
-        needed = {leaders[a] for b in chunk for a in near[b]} | {a for b in chunk for a in near[b]} | set(chunk)
-        seen = _footage(corpus, [ranked[i] for i in sorted(needed)])
-        for b in chunk:
-            # The best copy, not the likest: two copies of one clip then find the same one, whatever else lies near them.
-            for a in sorted({leaders[a] for a in near[b]}):
-                compared += 1
-                if same_footage(seen[ranked[a]["clip_id"]], seen[ranked[b]["clip_id"]], mirror):
-                    leaders[b] = a
-                    break
-        listener("compare", min(start + CHUNK, len(waiting)), len(waiting))
-    return leaders, compared
+def _views(mirror: bool) -> Views:
+    """What is looked for of each picture: its centre parts, and these mirrored."""
+
+    def views(batch: np.ndarray) -> Iterator[np.ndarray]:
+        for crop in range(len(CROPS)):
+            yield batch[:, crop]
+            if mirror:
+                yield batch[:, crop] * MIRROR
+
+    return views
 
 
-def _duplicates(names: Sequence[str], leaders: Sequence[int]) -> pa.Table:
-    """The relation: clips come best first, so a clip's rank is how many of its cluster came before."""
-    seen: collections.Counter[int] = collections.Counter()
-    rows = []
-    for i, leader in enumerate(leaders):
-        rows.append((names[i], names[leader] if leader != i else None, names[leader], seen[leader]))
-        seen[leader] += 1
-    return pa.table([list(column) for column in zip(*sorted(rows))], schema=DUPLICATES)
+def _agreement(corpus: Corpus, ranked: pa.Table, mirror: bool) -> Callable[[np.ndarray], Agreement]:
+    """Loads the pictures of some clips, to lay them over one another."""
+
+    def load(needed: np.ndarray) -> Agreement:
+        rows = ranked.take(pa.array(needed)).to_pylist()
+        made = dict(zip(needed.tolist(), _footage(corpus, rows).values()))
+        return lambda better, clip: same_footage(made[better], made[clip], mirror)
+
+    return load
 
 
 def _footage(corpus: Corpus, rows: Sequence[dict[str, Any]]) -> dict[str, Footage]:

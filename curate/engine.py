@@ -103,7 +103,9 @@ def _flow_on_ray(rows: pa.Table, stages: Sequence[Stage]) -> Iterator[pa.Table]:
     _check_room(stages, ray.cluster_resources())
     dataset = ray.data.from_arrow(list(_batches([rows], _block_rows(rows, stages))))
     cpus = _cpus_each(stages, ray.cluster_resources().get("CPU", 1.0))
-    attempts = ray.remote(num_cpus=0)(_Attempts).remote() if any(stage.resources.isolated for stage in stages) else None
+    # It may live on a node that goes: then it starts again elsewhere, and attempts are counted anew.
+    counting = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts)
+    attempts = counting.remote() if any(stage.resources.isolated for stage in stages) else None
     for stage, share in zip(stages, cpus):
         dataset = _add(ray, dataset, stage, share, attempts if stage.resources.isolated else None)
     try:

@@ -1,60 +1,66 @@
-"""Neighbours: which clips may be copies of one another, found among all by their descriptors; what is likely is compared afterwards."""
+"""Neighbours: which of many vectors are near one another, by an index that fits in memory; what is near is compared afterwards.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+Distances are Euclidean between vectors of length one, d² = 2 - 2 cos. Leaving dimensions out only shortens them, so of what is near nothing is missed
+by that; what an inverted file misses are neighbours that lie in cells it does not probe (Jégou et al. 2011, "Product quantization for nearest
+neighbor search"). A vector takes at most 64 bytes there, so a hundred million take 7 GB, wherever the vectors themselves lie.
+"""
+
+from collections.abc import Callable, Iterable
 
 import faiss
 import numpy as np
 
-from curate.copies.fingerprint import DIMENSIONS, MIRROR
-
-NEAR = 0.93
-"""Cosine of two descriptors from which clips are compared."""
 MOST = 32
-"""Neighbours looked at for each descriptor."""
+"""Neighbours looked at for each vector."""
 EXACT_UP_TO = 400_000
-"""Descriptors up to which every one is looked at; beyond, cells of an inverted file are probed."""
+"""Vectors of 35 numbers up to which every one is looked at; fewer where they are longer. Beyond, cells of an inverted file are probed."""
+NUMBERS_KEPT = 64
+CELLS_PER_ROOT, LEARNT_PER_CELL = 8, 40
 PROBES = 16
 BATCH = 16_384
 
-
-@dataclass(frozen=True)
-class Described:
-    """Descriptors of all pictures: `vectors` float32 or float16 (N, CROPS, DIMENSIONS), `owner` int64 (N,), the clip's number of each."""
-
-    vectors: np.ndarray
-    owner: np.ndarray
+Views = Callable[[np.ndarray], Iterable[np.ndarray]]
 
 
-def likely_pairs(described: Described, mirror: bool) -> np.ndarray:
-    """Pairs of clips of which two pictures are near: int64 (P, 2), each once, the lower number first, sorted."""
-    index = _index(np.ascontiguousarray(described.vectors[:, 0], np.float32))
-    found = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(described.owner), BATCH):
-        queries = described.vectors[start : start + BATCH].astype(np.float32)
-        owner = described.owner[start : start + BATCH]
-        found.extend(np.unique(pairs, axis=0) for pairs in _near(index, queries, owner, described.owner, mirror))
-    return np.unique(np.concatenate(found), axis=0)
+def near_pairs(vectors: np.ndarray, owners: np.ndarray, cosine: float, views: Views) -> np.ndarray:
+    """Pairs of owners of which two vectors are near: int64 (P, 2), each once, the lower number first, sorted.
+
+    Args:
+        vectors: of length one, (N, …, dimensions), in memory or mapped from a file; the first of each row is what the index holds.
+        owners: int64 (N,), whose each row is.
+        cosine: from which two are near.
+        views: makes of a batch (B, …, dimensions), float32, the vectors (B, dimensions) to look for, in turn.
+    """
+    if not len(owners):
+        return np.empty((0, 2), np.int64)
+    index = index_of(vectors)
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(owners), BATCH):
+        owner = owners[start : start + BATCH]
+        for asked in views(np.asarray(vectors[start : start + BATCH], np.float32)):
+            distances, rows = index.search(np.ascontiguousarray(asked), min(MOST, index.ntotal))
+            near = (distances <= 2 - 2 * cosine) & (rows >= 0)
+            pairs = np.sort(np.stack([np.repeat(owner, near.sum(axis=1)), owners[rows[near]]], axis=1), axis=1)
+            pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+            found.append(np.unique(pairs[:, 0] << 32 | pairs[:, 1]))
+    # One number for two halves the memory, and sorts at once.
+    both = np.unique(np.concatenate(found))
+    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)
 
 
-def _near(index: faiss.Index, queries: np.ndarray, owner: np.ndarray, owners: np.ndarray, mirror: bool) -> Iterator[np.ndarray]:
-    for crop in range(queries.shape[1]):
-        for turned in (queries[:, crop], queries[:, crop] * MIRROR) if mirror else (queries[:, crop],):
-            cosines, rows = index.search(np.ascontiguousarray(turned), min(MOST, index.ntotal))
-            near = (cosines >= NEAR) & (rows >= 0)
-            pairs = np.stack([np.repeat(owner, near.sum(axis=1)), owners[rows[near]]], axis=1)
-            yield np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
-
-
-def _index(vectors: np.ndarray) -> faiss.Index:
-    """All vectors at full precision, or in eight bits a number behind an inverted file: 35 bytes each, so a hundred million take 4 GB."""
-    exact = faiss.IndexFlatIP(DIMENSIONS)
-    if len(vectors) <= EXACT_UP_TO:
-        exact.add(vectors)
+def index_of(vectors: np.ndarray) -> faiss.Index:
+    """All of some vectors (N, …, dimensions) at full precision, or in eight bits a number behind an inverted file."""
+    count, dimensions = len(vectors), vectors.shape[-1]
+    firsts = vectors.reshape(count, -1, dimensions)[:, 0]
+    if count * dimensions <= EXACT_UP_TO * 35:
+        exact = faiss.IndexFlatL2(dimensions)
+        exact.add(np.ascontiguousarray(firsts, np.float32))
         return exact
-    cells = int(4 * len(vectors) ** 0.5)
-    index = faiss.IndexIVFScalarQuantizer(exact, DIMENSIONS, cells, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
-    index.nprobe = PROBES
-    index.train(vectors[:: max(1, len(vectors) // (cells * 40))])
-    index.add(vectors)
+    cells = int(CELLS_PER_ROOT * count**0.5)
+    fewer = f"PCA{NUMBERS_KEPT}," if dimensions > NUMBERS_KEPT else ""
+    index = faiss.index_factory(dimensions, f"{fewer}IVF{cells}_HNSW32,SQ8")
+    faiss.extract_index_ivf(index).nprobe = PROBES
+    index.train(np.ascontiguousarray(firsts[:: max(1, count // (cells * LEARNT_PER_CELL))], np.float32))
+    for start in range(0, count, BATCH):
+        index.add(np.ascontiguousarray(firsts[start : start + BATCH], np.float32))
     return index

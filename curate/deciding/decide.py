@@ -146,7 +146,8 @@ _HELD_OUT = (
 def _judge(connection: duckdb.DuckDBPyConnection, clips: pa.Table, rules: Sequence[Rule]) -> Judged:
     """What the rules say of each clip in the table `clips`."""
     cases = [(index, case) for index, rule in enumerate(rules) for case in rule.cases]
-    mask = " + ".join(f"(CASE WHEN {rule.fails} THEN {1 << index} ELSE 0 END)::BIGINT" for index, rule in enumerate(rules))
+    whole = "INTEGER" if len(rules) < 31 else "BIGINT"
+    mask = " | ".join(f"(CASE WHEN {rule.fails} THEN {1 << index} ELSE 0 END)::{whole}" for index, rule in enumerate(rules))
     first = " ".join(f"WHEN (mask & {1 << index}) <> 0 AND ({case.when}) THEN {code}" for code, (index, case) in enumerate(cases))
     numbers = " ".join(f"WHEN {code} THEN ({case.number})::DOUBLE" for code, (_, case) in enumerate(cases) if case.number is not None)
     coded = f"SELECT *, (CASE {first} ELSE -1 END)::SMALLINT AS code FROM (SELECT *, {mask} AS mask FROM clips)"

@@ -17,8 +17,12 @@ from schemas.table import conform
 
 TOLERANCE_S = 1e-6
 UNTOLD = "no clip and no gap holds these seconds; are they measured yet?"
-ENCODED = pa.dictionary(pa.int32(), pa.string())
-REPEATING = ("source_id", "outcome", "rule", "words")
+ENCODED = {
+    "source_id": pa.dictionary(pa.int32(), pa.string()),
+    "outcome": pa.dictionary(pa.int8(), pa.string()),
+    "rule": pa.dictionary(pa.int16(), pa.string()),
+    "words": pa.dictionary(pa.int16(), pa.string()),
+}
 """Columns of verdicts whose texts repeat: they are made, and written, as dictionaries."""
 
 
@@ -52,8 +56,8 @@ def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources:
         drawn_out: `position`, `rule`, `words`, `number` and `text` of clips that passed every rule and were not drawn, by position.
     """
     codes, numbers, texts, sayings = _with_draws(judged, drawn_out)
-    rejected, silent = pa.array((codes >= 0).astype(np.int32)), codes < 0
-    kept_or_not = pa.DictionaryArray.from_arrays(rejected, pa.array([OUTCOME_KEPT, OUTCOME_REJECTED]))
+    silent = codes < 0
+    kept_or_not = pa.DictionaryArray.from_arrays(pa.array((~silent).view(np.int8)), pa.array([OUTCOME_KEPT, OUTCOME_REJECTED]))
     columns = {
         **{name: clips[name] for name in ("source_id", "start_frame", "end_frame", "start_s", "end_s")},
         "outcome": kept_or_not,
@@ -70,9 +74,9 @@ def _encoded(verdicts: pa.Table) -> pa.Table:
     """Verdicts with texts that repeat as dictionaries."""
     for place, name in enumerate(verdicts.column_names):
         column = verdicts[name]
-        if name in REPEATING and not pa.types.is_dictionary(column.type):
+        if name in ENCODED and not pa.types.is_dictionary(column.type):
             verdicts = verdicts.set_column(place, name, column.dictionary_encode())
-    return verdicts.cast(pa.schema([pa.field(field.name, ENCODED if field.name in REPEATING else field.type) for field in VERDICTS]))
+    return verdicts.cast(pa.schema([pa.field(field.name, ENCODED.get(field.name, field.type)) for field in VERDICTS]))
 
 
 def with_failures(verdicts: pa.Table, reasons: Mapping[str, str], rule: str) -> pa.Table:
@@ -97,9 +101,11 @@ def _with_draws(judged: Judged, drawn_out: pa.Table) -> tuple[np.ndarray, pa.Arr
     pairs = list(zip(drawn_out["rule"].to_pylist(), drawn_out["words"].to_pylist()))
     sayings = list(dict.fromkeys([*judged.sayings, *pairs]))
     code_of = {saying: code for code, saying in enumerate(sayings)}
-    codes, numbers, places = judged.codes.astype(np.int32), judged.numbers.copy(), drawn_out["position"].to_numpy()
-    codes[places] = [code_of[pair] for pair in pairs]
-    numbers[places] = drawn_out["number"].to_numpy()
+    codes, numbers, places = judged.codes, judged.numbers, drawn_out["position"].to_numpy()
+    if len(places):
+        codes, numbers = codes.copy(), numbers.copy()
+        codes[places] = [code_of[pair] for pair in pairs]
+        numbers[places] = drawn_out["number"].to_numpy()
     texts = {**judged.texts, **dict(zip(places.tolist(), drawn_out["text"].to_pylist()))}
     return codes, pa.array(numbers, from_pandas=True), _scattered(texts, len(codes)), sayings
 
@@ -117,14 +123,24 @@ def _scattered(texts: Mapping[int, str | None], rows: int) -> pa.Array:
 def _spoken(codes: np.ndarray, silent: np.ndarray, said: list[str]) -> pa.DictionaryArray:
     """What is said by each code, each text once."""
     distinct = list(dict.fromkeys(said))
-    place = np.array([*(distinct.index(text) for text in said), -1], np.int32)
+    place = np.array([*(distinct.index(text) for text in said), -1], np.int16)
     return pa.DictionaryArray.from_arrays(pa.array(place[codes], mask=silent), pa.array(distinct, pa.string()))
+
+
+def _held_s(clips: pa.Table, sources: int) -> np.ndarray:
+    """Seconds of each source that lie in clips; a stretch at a time, in which few sources come."""
+    held_s = np.zeros(sources)
+    for batch in clips.select(["source_number", "start_s", "end_s"]).to_batches(max_chunksize=1 << 17):
+        number = batch["source_number"].to_numpy()
+        first = int(number.min())
+        sums = np.bincount(number - first, pc.subtract(batch["end_s"], batch["start_s"]).to_numpy())
+        held_s[first : first + len(sums)] += sums
+    return held_s
 
 
 def _rest(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources: int) -> str:
     """SQL for the gaps and for the seconds that neither a clip nor a gap holds: all of a source that was never read, none of one measured well."""
-    lengths_s = pc.subtract(clips["end_s"], clips["start_s"]).to_numpy()
-    held_s = np.bincount(clips["source_number"].to_numpy(), lengths_s, minlength=sources)
+    held_s = _held_s(clips, sources)
     connection.register("held_by_clips", pa.table({"source_number": np.arange(sources, dtype=np.int32), "held_s": held_s}))
     seconds = "coalesce(duration_s, container_duration_s, 0.0)"
     held = "SELECT source_id, held_s FROM held_by_clips JOIN names USING (source_number) UNION ALL SELECT source_id, end_s - start_s FROM gaps"

@@ -13,6 +13,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +34,7 @@ TARGET_BYTES = 256 << 20
 ROWS_IN_GROUP = 1 << 17
 BYTES_IN_GROUP = 8 << 20
 GENERATIONS_KEPT = 8
+WRITERS = 2
 
 
 @dataclass(frozen=True)
@@ -131,18 +133,23 @@ class Parts:
         """A part's file, for those who want some of its row groups."""
         return pq.ParquetFile(self._source(part), pre_buffer=True, read_dictionary=list(encoded) or None)
 
-    def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES, in_order: bool = False) -> Iterator[Part]:
-        """Write rows as parts of about `target_bytes` of memory each, sorted unless `in_order`; nobody sees them before a generation names them."""
+    def write(self, name: str, tables: Iterable[pa.Table], target_bytes: int = TARGET_BYTES) -> Iterator[Part]:
+        """Write rows as sorted parts of about `target_bytes` of memory each; nobody sees them before a generation names them."""
         waiting: list[pa.Table] = []
         held = 0
         for rows in (piece for table in tables for piece in _pieces(table, target_bytes)):
             waiting.append(rows)
             held += rows.nbytes
             if held >= target_bytes:
-                yield self.write_one(name, waiting, in_order)
+                yield self.write_one(name, waiting)
                 waiting, held = [], 0
         if waiting:
-            yield self.write_one(name, waiting, in_order)
+            yield self.write_one(name, waiting)
+
+    def write_all(self, name: str, rows: pa.Table, in_order: bool = False) -> tuple[Part, ...]:
+        """Write a table as parts, two at a time: most of it happens in native code that lets another thread run."""
+        with ThreadPoolExecutor(WRITERS) as pool:
+            return tuple(pool.map(lambda piece: self.write_one(name, [piece], in_order), _pieces(rows, TARGET_BYTES)))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files below the root; one that is gone already is as good as removed."""

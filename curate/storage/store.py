@@ -75,7 +75,7 @@ class Store:
     def replace(self, name: str, rows: pa.Table, *, in_order: bool = False) -> None:
         """Swap all rows of a relation in one step; rows that are `in_order` already are not sorted."""
         superseded = [commit for commit in self.now().loose if commit.relations == [name]]
-        fresh = tuple(self.parts.write(name, [rows], in_order=in_order))
+        fresh = self.parts.write_all(name, rows, in_order)
         keys = tuple(self.parts.write(KEYS, [keys_table(superseded)])) if superseded else ()
 
         def swapped(before: Generation) -> Generation:
@@ -142,6 +142,15 @@ class Store:
             large = list(pool.map(lambda part: self.parts.read(part, columns, where), parts))
             small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, ids), loose))
         return pa.concat_tables([*large, *small], promote_options="default") if large or small else None
+
+    def batches(self, snapshot: Snapshot, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of a relation a stretch at a time: a row group of a part, or a loose commit."""
+        for part in snapshot.generation.parts.get(name, ()):
+            with self.parts.open(part) as file:
+                for group in range(file.metadata.num_row_groups):
+                    yield file.read_row_group(group, list(columns))
+        for commit in snapshot.loose_of(name):
+            yield self.read_loose(commit, name, columns)
 
     def columns(self, snapshot: Snapshot, name: str) -> list[str]:
         """Names of a relation's columns."""

@@ -10,13 +10,14 @@ import pytest
 
 from curate.copies.compare import same_footage
 from curate.copies.fingerprint import CROPS, MIRROR, descriptors, footage, still
-from curate.copies.neighbours import Described, likely_pairs
+from curate.copies.neighbours import near_pairs
 from curate.copies.placement import overlaid, place
+from curate.copies.rank import best_first, comparable
 from curate.corpus import open_corpus
-from curate.deduplicate import best_first, comparable, deduplicate
+from curate.deduplicate import NEAR, deduplicate
 from curate.engine import run_here
 from curate.storage.views import RELATIONS
-from schemas.clip import clip_id
+from schemas.clip import CLIPS, clip_id
 from schemas.table import table_of
 
 TIMES = (0.6, 1.9, 3.1, 4.4)
@@ -136,13 +137,16 @@ def test_a_descriptor_of_a_mirrored_picture_is_the_mirrored_descriptor():
     assert descriptors(np.ascontiguousarray(picture[:, ::-1]))[0] == pytest.approx(descriptors(picture)[0] * MIRROR, abs=1e-3)
 
 
-def test_likely_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
+def test_near_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
     vectors = np.stack([descriptors(scene(seed)) for seed in range(400)] + [descriptors(EDITS["cropped"](scene(seed))) for seed in range(20)])
-    described = Described(vectors, np.arange(len(vectors)))
     wanted = {(seed, 400 + seed) for seed in range(20)}
-    assert wanted <= {tuple(pair) for pair in likely_pairs(described, mirror=False).tolist()}
+
+    def found():
+        return {tuple(pair) for pair in near_pairs(vectors, np.arange(len(vectors)), NEAR, lambda batch: np.moveaxis(batch, 1, 0)).tolist()}
+
+    assert wanted <= found()
     monkeypatch.setattr("curate.copies.neighbours.EXACT_UP_TO", 100)
-    assert len(wanted & {tuple(pair) for pair in likely_pairs(described, mirror=False).tolist()}) >= 19
+    assert len(wanted & found()) >= 19
 
 
 def corpus_of(folder, films, **columns):
@@ -237,12 +241,13 @@ def test_a_clean_copy_is_better_than_a_larger_one_with_a_watermark():
         {**base, "clip_id": "boxed", "width": 640, "height": 480, "watermark": 0.0, "content_box": [0.0, 0.125, 1.0, 0.875]},
         {**base, "clip_id": "clean", "width": 640, "height": 480, "watermark": None},
     ]
-    assert [rows[i]["clip_id"] for i in best_first(pa.Table.from_pylist(rows)).to_pylist()] == ["clean", "boxed", "marked"]
+    assert [rows[i]["clip_id"] for i in best_first(table_of(rows, CLIPS)).to_pylist()] == ["clean", "boxed", "marked"]
 
 
 def test_parts_of_one_shot_are_never_copies_of_one_another():
     row = {"media_type": "video", "source_id": "a", "shot_index": 0}
-    assert not comparable(row, row) and comparable(row, {**row, "shot_index": 1}) and not comparable(row, {**row, "source_id": "b", "media_type": "image"})
+    clips = pa.Table.from_pylist([row, row, {**row, "shot_index": 1}, {**row, "source_id": "b", "media_type": "image"}])
+    assert comparable(clips, np.array([[0, 1], [0, 2], [0, 3]])).tolist() == [False, True, False]
 
 
 CHOSEN = {

@@ -1,0 +1,55 @@
+"""Rank: which of several copies is the best, by a stated rule, and which clips could be copies of one another at all."""
+
+import bisect
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NEEDED = ("clip_id", "source_id", "media_type", "shot_index", "start_s", "end_s", "width", "height", "content_box", "watermark", "technical")
+OVERLAID = 0.5
+
+
+def best_first(clips: pa.Table) -> pa.Array:
+    """Positions of clips from the best copy to the worst.
+
+    The rule: free of a watermark, then the larger picture inside its borders, the longer, the technically better, the lower id.
+    """
+    boxes, shares = clips["content_box"], np.ones(clips.num_rows)
+    left, top, right, bottom = pc.list_flatten(boxes.cast(pa.list_(pa.float64()))).to_numpy().reshape(-1, 4).T
+    shares[boxes.is_valid().to_numpy()] = (right - left) * (bottom - top)
+    pixels = shares * pc.multiply(pc.cast(clips["width"].fill_null(0), pa.float64()), clips["height"].fill_null(0)).to_numpy()
+    worth = {
+        "marked": pc.greater_equal(clips["watermark"].cast(pa.float64()).fill_null(0.0), OVERLAID),
+        "pixels": pa.array(-pixels),
+        "shortness": pc.subtract(clips["start_s"], clips["end_s"]),
+        "flaws": pc.negate(clips["technical"].cast(pa.float64()).fill_null(0.0)),
+        "clip_id": clips["clip_id"],
+    }
+    return pc.sort_indices(pa.table(worth), [(name, "ascending") for name in worth]).cast(pa.int64())
+
+
+class Numbers:
+    """The numbers of clips by their ids, a sorted stretch of ids at a time, so that no table of all ids is built."""
+
+    def __init__(self, clip_ids: pa.ChunkedArray) -> None:
+        order = pc.sort_indices(clip_ids)
+        self._ids, self._numbers = clip_ids.cast(pa.large_string()).take(order).combine_chunks(), order.to_numpy()
+
+    def of(self, clip_ids: pa.ChunkedArray) -> np.ndarray:
+        """int64 (N,): the number of each; -1 where there is no such clip."""
+        if not len(clip_ids):
+            return np.empty(0, np.int64)
+        limits = pc.min_max(clip_ids).as_py()
+        low = bisect.bisect_left(self._ids, limits["min"], key=lambda name: name.as_py())
+        high = bisect.bisect_right(self._ids, limits["max"], lo=low, key=lambda name: name.as_py())
+        places = pc.index_in(clip_ids.cast(pa.large_string()), self._ids[low:high]).to_numpy(zero_copy_only=False)
+        found = np.append(self._numbers[low:high], -1).astype(np.int64)
+        return found[np.nan_to_num(places, nan=high - low).astype(np.int64)]
+
+
+def comparable(clips: pa.Table, pairs: np.ndarray) -> np.ndarray:
+    """Which pairs of positions (P, 2) could be copies: bool (P,). Parts of one shot follow one another, and an image is no copy of a film."""
+    first, second = (clips.select(["media_type", "source_id", "shot_index"]).take(pa.array(side)) for side in pairs.T)
+    same = {name: pc.equal(first[name], second[name]).to_numpy() for name in first.column_names}
+    return same["media_type"] & ~(same["source_id"] & same["shot_index"])
