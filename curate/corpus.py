@@ -110,7 +110,7 @@ class Corpus:
 
         Worth it before decisions on a large corpus, and quick where nothing changed.
         """
-        return line_up(self.store, [*self.names("measures/"), *self.names("duplicates")])
+        return line_up(self.store, [*self.names("measures/"), *self.names("duplicates"), *self.names("semantic")])
 
     # Reading
 

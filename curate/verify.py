@@ -97,7 +97,7 @@ def row_problems(corpus: Corpus) -> Iterator[str]:
             connection.register(name, rows)
         for what, question in questions.items():
             yield from _told(what, [row[0] for row in connection.sql(question).fetchall()])
-        for name in (*corpus.names("measures/"), *corpus.names("duplicates")):
+        for name in (*corpus.names("measures/"), *corpus.names("duplicates"), *corpus.names("semantic")):
             connection.register("measures", corpus.read(name, ["clip_id"]))
             twice = connection.sql("SELECT clip_id FROM measures GROUP BY clip_id HAVING count(*) > 1").fetchall()
             yield from _told(f"clips measured twice in {name}", [row[0] for row in twice])

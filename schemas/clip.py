@@ -99,9 +99,15 @@ DEDUPLICATED = (
     column("duplicate_rank", pa.int32(), "Place within its cluster, from 0 for the best copy", by="deduplicate"),
 )
 
+SEMANTIC = (
+    column("semantic_of", pa.string(), "The better clip that this one is alike to; null for the best one itself", by="deduplicate --semantic"),
+    column("semantic_cluster", pa.string(), "Cluster of clips that show alike things: the clip_id of its best one", by="deduplicate --semantic"),
+    column("semantic_similarity", pa.float64(), "Cosine of its vector with that of its cluster's best clip", bounds="-1-1", by="deduplicate --semantic"),
+)
+
 UNMEASURED = (column("unmeasured", pa.map_(pa.string(), pa.string()), "Why a column is null: column to reason", by="every scorer"),)
 
-CLIPS = pa.schema([*IDENTITY, *OBSERVED, *SCORED, *CAPTIONED, *DEDUPLICATED, *UNMEASURED])
+CLIPS = pa.schema([*IDENTITY, *OBSERVED, *SCORED, *CAPTIONED, *DEDUPLICATED, *SEMANTIC, *UNMEASURED])
 
 PROXIES = pa.schema(
     [

@@ -54,9 +54,10 @@ class RightsTerms(Document):
 
 
 class Duplicates(Document):
-    """What to do with near-duplicates: keep the best copy that passes every rule, or all."""
+    """What to do with near-duplicates, and with clips that are alike: keep the best that passes every rule, or all."""
 
     keep: Literal["best", "all"] = "best"
+    semantic: float | None = Field(default=None, gt=0, le=1, description="of clips with at least this `semantic_similarity`, keep the best as well")
 
 
 class Quotas(Document):

@@ -30,7 +30,7 @@ def cluster_of(cpus: int) -> Iterator[Any]:
 
 def node(folder: Path, arguments: argparse.Namespace) -> list[str]:
     """The chain on a cluster of two nodes of which one is removed while it works; what differs."""
-    calm = undisturbed(folder, films=8)
+    calm = undisturbed(folder, films=6)
     with cluster_of(1) as cluster:
         doomed = cluster.add_node(num_cpus=2, **NODE)
         chain = start(calm.footage, str(folder / "corpus"), calm.recipe, "ray", {"RAY_ADDRESS": cluster.address})
@@ -39,7 +39,7 @@ def node(folder: Path, arguments: argparse.Namespace) -> list[str]:
             time.sleep(0.05)
         time.sleep(random.Random(arguments.seed).uniform(0, 1))
         before = len(open_corpus(str(folder / "corpus")).committed("readings"))
-        print(f"removing a node while the chain runs ({chain.process.is_alive()}), {before} of 8 films read", flush=True)
+        print(f"removing a node while the chain runs ({chain.process.is_alive()}), {before} of 6 films read", flush=True)
         cluster.remove_node(doomed, allow_graceful=False)
         chain.finish()
     return compare(calm.digests, open_corpus(str(folder / "corpus")))

@@ -13,7 +13,7 @@ from curate.deciding.rules import identifier, literal
 from curate.packing.buckets import bucket_sql
 from schemas.recipe import BUCKET, Quotas, Recipe
 
-DUPLICATES = "duplicates"
+DUPLICATES, SEMANTIC = "duplicates", "semantic"
 READS = ("source_id", "start_frame", "end_frame", "start_s", "end_s", "duplicate_of", "duplicate_rank")
 
 
@@ -44,9 +44,18 @@ def survivor_columns(recipe: Recipe) -> dict[str, str]:
         "length_s": "end_s - start_s",
         "cluster": "coalesce(duplicate_of, clip_id)",
         "best": "coalesce(duplicate_rank, 0)",
+        **_alike(recipe),
         "priority": f"CASE WHEN {weight} > 0 THEN -ln({unit}) / {weight} ELSE 'infinity'::DOUBLE END",
         "quota_group": "'all'" if by is None else f"coalesce({bucket_sql() if by == BUCKET else identifier(by)}, 'null')",
     }
+
+
+def _alike(recipe: Recipe) -> dict[str, str]:
+    """The cluster of alike clips that a clip belongs to, where it is near enough, and whether it is the best of it."""
+    if recipe.duplicates.semantic is None:
+        return {}
+    near = f"semantic_similarity >= {recipe.duplicates.semantic!r}"
+    return {"alike": f"CASE WHEN {near} THEN semantic_cluster ELSE clip_id END", "leads": "semantic_of IS NULL"}
 
 
 def reads(recipe: Recipe) -> frozenset[str]:
@@ -54,16 +63,17 @@ def reads(recipe: Recipe) -> frozenset[str]:
     by = recipe.quotas.by if recipe.quotas else ""
     weight = [recipe.sample.weight] if recipe.sample.weight else []
     grouping = [by] if by != BUCKET else ["width", "height", "num_frames"]
-    return frozenset([*READS, *weight, *(grouping if recipe.quotas else [])])
+    alike = ["semantic_of", "semantic_cluster", "semantic_similarity"] if recipe.duplicates.semantic is not None else []
+    return frozenset([*READS, *weight, *(grouping if recipe.quotas else []), *alike])
 
 
 def draws(recipe: Recipe) -> Iterator[Draw]:
     """The draws a recipe asks for, in the order in which they are made."""
     if recipe.duplicates.keep == "best":
-        best = "first_value(clip_id) OVER (PARTITION BY cluster ORDER BY best, clip_id)"
-        told = "'a duplicate of {}, which is kept' AS words, NULL::DOUBLE AS number, kept AS text"
-        query = f"SELECT position, {told} FROM (SELECT position, clip_id, {best} AS kept FROM survivors) WHERE clip_id <> kept"
-        yield Draw(DUPLICATES, "the best copy", query)
+        yield Draw(DUPLICATES, "the best copy", _best("cluster", "best", "a duplicate of {}, which is kept"))
+    if recipe.duplicates.semantic is not None:
+        wants = f"the best of those alike by {recipe.duplicates.semantic:g}"
+        yield Draw(SEMANTIC, wants, _best("alike", "leads DESC, best", "alike to {}, which is kept"))
     if recipe.caps.clips is not None:
         yield Draw("caps", f"{recipe.caps.clips} clips of a source", _first_clips("source_number", str(recipe.caps.clips), "of its source"))
     if recipe.caps.hours is not None:
@@ -81,6 +91,12 @@ def make(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP TABLE rejected_now AS {draw.query}")
     connection.execute(f"INSERT INTO drawn_out SELECT position, {literal(draw.name)}, words, number, text FROM rejected_now")
     connection.execute("DELETE FROM survivors WHERE position IN (SELECT position FROM rejected_now)")
+
+
+def _best(group: str, order: str, words: str) -> str:
+    first = f"first_value(clip_id) OVER (PARTITION BY {group} ORDER BY {order}, clip_id)"
+    told = f"{literal(words)} AS words, NULL::DOUBLE AS number, kept AS text"
+    return f"SELECT position, {told} FROM (SELECT position, clip_id, {first} AS kept FROM survivors) WHERE clip_id <> kept"
 
 
 def _first_clips(group: str, limit: str, where: str) -> str:

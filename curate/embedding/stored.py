@@ -30,12 +30,22 @@ def stored_vectors(corpus: Corpus, name: str | None = None) -> StoredVectors:
     Raises:
         CorpusError: scoring has kept none.
     """
+    maker = maker_of(corpus, name)
+    rows = corpus.read(f"embeddings/{maker}", ["clip_id", "vector"]).drop_null().sort_by("clip_id")
+    width = rows.schema.field("vector").type.list_size
+    vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    return StoredVectors(maker, rows["clip_id"].to_pylist(), vectors)
+
+
+def maker_of(corpus: Corpus, name: str | None = None) -> str:
+    """The latest version of a network whose vectors are kept, as `NAME@VERSION-DIGEST`; of the best there is when None.
+
+    Raises:
+        CorpusError: scoring has kept none.
+    """
     made = corpus.names("embeddings/")
     for wanted in PREFERRED if name is None else (name,):
         makers = sorted((each.removeprefix("embeddings/") for each in made if each.startswith(f"embeddings/{wanted}@")), key=version_order)
         if makers:
-            rows = corpus.read(f"embeddings/{makers[-1]}", ["clip_id", "vector"]).drop_null().sort_by("clip_id")
-            width = rows.schema.field("vector").type.list_size
-            vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
-            return StoredVectors(makers[-1], rows["clip_id"].to_pylist(), vectors)
+            return makers[-1]
     raise CorpusError(f"{corpus.url}: no embeddings{f' of {name}' if name else ''} are kept; `clipmill measure` makes them (profile `laion` those of CLIP)")

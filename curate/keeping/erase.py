@@ -55,14 +55,13 @@ def erase_rows(corpus: Corpus, source_id: str) -> dict[str, int]:
             if name.startswith("verdicts/"):
                 return _told_in_ledger(rows, mine)
             kept = rows.filter(pc.invert(mine))
-            return _with_new_best(kept, source_id) if name == "duplicates" else kept
+            return COPIES[name](kept, source_id) if name in COPIES else kept
 
         return change
 
     names = [name for name in corpus.names() if name not in KEPT_RELATIONS and _speaks_of_clips(corpus, name)]
-    about = [name for name in names if name != "duplicates"]
-    corpus.store.rewrite({name: without(name) for name in about}, about=source_id)
-    corpus.store.rewrite({"duplicates": without("duplicates")})
+    corpus.store.rewrite({name: without(name) for name in names if name not in COPIES}, about=source_id)
+    corpus.store.rewrite({name: without(name) for name in COPIES})
     corpus.store.parts.sweep()
     return {name: count for name, count in sorted(counts.items()) if count}
 
@@ -121,6 +120,18 @@ def _with_new_best(rows: pa.Table, source_id: str) -> pa.Table:
         for rank, row in enumerate(members):
             row |= {"duplicate_of": members[0]["clip_id"] if rank else None, "duplicate_cluster": members[0]["clip_id"], "duplicate_rank": rank}
     return pa.Table.from_pylist(told, schema=rows.schema)
+
+
+def _dissolved(rows: pa.Table, source_id: str) -> pa.Table:
+    """Clips alike to a best one that is gone stand alone, until somebody looks again: how alike they are to each other was never written."""
+    orphans = pc.fill_null(pc.starts_with(rows["semantic_of"], f"{source_id}-"), False)
+    alone = {"semantic_of": pa.scalar(None, pa.string()), "semantic_cluster": rows["clip_id"], "semantic_similarity": pa.scalar(1.0)}
+    made = [pc.if_else(orphans, alone[name], rows[name]) if name in alone else rows[name] for name in rows.column_names]
+    return pa.table(made, schema=rows.schema)
+
+
+COPIES: dict[str, Callable[[pa.Table, str], pa.Table]] = {"duplicates": _with_new_best, "semantic": _dissolved}
+"""Relations whose rows name clips of other sources, and what becomes of those that name an erased one."""
 
 
 def _rewrite_shard(corpus: Corpus, name: str, shard: dict[str, Any], source_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from curate.storage.lineup import SPANS, columns_side_by_side
 from curate.storage.relations import RELATIONS
 from curate.storage.store import Snapshot, Store
-from curate.storage.views import CAPTION_COLUMNS, DUPLICATE_COLUMNS, typed
+from curate.storage.views import CAPTION_COLUMNS, COPIES, typed
 from schemas.clip import CLIPS
 
 REASONS = "unmeasured"
@@ -21,7 +21,8 @@ def clips_side_by_side(store: Store, snapshot: Snapshot, makers: Mapping[str, st
     A join it takes where relations do not line up, for captions (one is chosen among several), and where a scorer is shown for
     some of its columns only, so that its reasons have to be told apart.
     """
-    home = {name: "duplicates" if name in DUPLICATE_COLUMNS else f"measures/{makers[name]}" if name in makers else SPANS for name in columns}
+    copies = {name: relation for relation, held in COPIES.items() for name in held}
+    home = {name: copies.get(name, f"measures/{makers[name]}" if name in makers else SPANS) for name in columns}
     if CAPTION_COLUMNS & set(columns) or any(REASONS in columns and _shown_in_part(store, snapshot, relation, makers) for relation in set(home.values())):
         return None
     wanted: dict[str, list[str]] = {SPANS: []}

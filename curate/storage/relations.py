@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from schemas.clip import CAPTIONS, CLIPS, DEDUPLICATED, GAPS, IDENTITY, LEDGER, OBSERVED, PROXIES, SHOTS, UNMEASURED
+from schemas.clip import CAPTIONS, CLIPS, DEDUPLICATED, GAPS, IDENTITY, LEDGER, OBSERVED, PROXIES, SEMANTIC, SHOTS, UNMEASURED
 from schemas.rights import GRANTS
 from schemas.source import SOURCES
 from schemas.table import column
@@ -70,6 +70,7 @@ RELATIONS: Mapping[str, pa.Schema] = {
     "proxies": PROXIES,
     "captions": CAPTIONS,
     "duplicates": pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED]),
+    "semantic": pa.schema([CLIPS.field("clip_id"), *SEMANTIC]),
     "chosen": CHOSEN,
     "found": FOUND,
     "grants": GRANTS,

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from curate.storage.relations import READ_LATER, RELATIONS, SPANS
-from schemas.clip import CAPTIONED, CLIPS, DEDUPLICATED, LEDGER
+from schemas.clip import CAPTIONED, CLIPS, DEDUPLICATED, LEDGER, SEMANTIC
 from schemas.source import SOURCES
 
 CLIP_ORDER = ("source_id", "start_frame", "end_frame")
@@ -25,7 +25,8 @@ SENTENCE = (
 )
 """SQL for the words of a verdict with its number or text filled in, at the first gap only: what follows can be a recipe's own words, braces and all."""
 CAPTION_COLUMNS = frozenset(field.name for field in CAPTIONED)
-DUPLICATE_COLUMNS = frozenset(field.name for field in DEDUPLICATED)
+COPIES = {"duplicates": frozenset(field.name for field in DEDUPLICATED), "semantic": frozenset(field.name for field in SEMANTIC)}
+"""Relations about what is a copy of what, or alike to it, and the columns of `clips` that they hold."""
 CAPTIONERS = ("metadata", "vlm", "describe")
 """Whose caption `clips` shows, the first of these that wrote a usable one; captioners not named here come before the last."""
 
@@ -104,10 +105,11 @@ def clips(makers: Mapping[str, str], columns: Sequence[str] | None = None) -> Vi
         joins.append(f"LEFT JOIN ({_chosen_caption()}) c USING (clip_id)")
         reads["captions"] = None
         shown.update({"caption": "c.text", "captioner": "c.captioner"})
-    if DUPLICATE_COLUMNS & set(schema.names):
-        joins.append('LEFT JOIN "duplicates" d USING (clip_id)')
-        reads["duplicates"] = None
-        shown.update({name: f"d.{name}" for name in DUPLICATE_COLUMNS})
+    for relation, held in COPIES.items():
+        if held & set(schema.names):
+            joins.append(f'LEFT JOIN "{relation}" {relation} USING (clip_id)')
+            reads[relation] = None
+            shown.update({name: f"{relation}.{name}" for name in held})
     selected = ", ".join(f"{shown.get(field.name, 'NULL')} AS {field.name}" for field in schema)
     order = ", ".join(f"s.{name}" for name in CLIP_ORDER)
     return View(schema, (), f'SELECT {selected} FROM "spans" s {" ".join(joins)} ORDER BY {order}', reads)

@@ -9,6 +9,7 @@ from curate import select as selecting
 from curate.calibrate import calibrate as compare_scorers
 from curate.caption import caption_corpus
 from curate.captioners import HOW_TO_NAME, captioner_named
+from curate.copies.semantic import find_alike
 from curate.corpus import open_corpus
 from curate.deduplicate import deduplicate as find_duplicates
 from curate.divide import Lengths
@@ -142,14 +143,26 @@ def calibrate(
     console.print(escape(compare_scorers(open_corpus(corpus), column, source, target).summary(threshold)))
 
 
-def deduplicate(corpus: CorpusOption, mirror: Annotated[bool, typer.Option("--mirror", help="Also find mirrored copies.")] = False) -> None:
+def deduplicate(
+    corpus: CorpusOption,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Also find mirrored copies.")] = False,
+    semantic: Annotated[
+        float | None,
+        typer.Option("--semantic", min=0.0, max=1.0, help="Also cluster clips that show alike things: those whose vectors have at least this cosine."),
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Whose vectors: clip_l14 or efficientnet; the best there is by default.")] = None,
+) -> None:
     """Find near-duplicates and name the best copy of each. Removing them is the recipe's decision.
 
-    Example: `clipmill deduplicate --corpus corpus --mirror`
+    Example: `clipmill deduplicate --corpus corpus --mirror --semantic 0.95`
     """
+    opened = open_corpus(corpus)
     with progress_shown(console) as listener:
-        report = find_duplicates(open_corpus(corpus), mirror=mirror, listener=listener)
+        report = find_duplicates(opened, mirror=mirror, listener=listener)
+        alike = None if semantic is None else find_alike(opened, semantic, by, listener)
     console.print(f"{report.clips} clips; {report.duplicates} are copies of others, in {report.clusters} clusters")
+    if alike is not None:
+        console.print(f"{alike.alike} of {alike.clips} are alike to better ones, in {alike.clusters} clusters, by {alike.maker}")
 
 
 def select(
