@@ -82,7 +82,10 @@ class Chain:
     def kill(self) -> None:
         """Kill it and its children, as a power cut would."""
         assert self.process.pid is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has not made its group yet, and has no children
+            self.process.kill()
         self.process.join()
 
     def finish(self) -> None:
