@@ -19,34 +19,33 @@ TAKES = (
 SHOT_S, RATE = 5, 25
 GRAIN = 6
 """Strength of the noise laid over: enlarged footage has lost its own, and would decode too easily."""
-MEGABITS = {360: 1.0, 720: 3.0, 1080: 6.0}
+MEGABITS = {90: 0.1, 360: 1.0, 720: 3.0, 1080: 6.0}
 """What such footage has on the web; H.264, preset veryfast."""
 
 
-def film(media: Path, folder: Path, height: int, seconds: int, rate: int = RATE) -> Path:
-    """A film of shots of five seconds with hard cuts, 16:9.
+def film(media: Path, folder: Path, height: int, seconds: int) -> Path:
+    """A film of shots of five seconds with hard cuts, 16:9 and 25 frames a second.
 
     Args:
         media: the shared footage.
         folder: where films are kept; one that is there is not made again.
         height: pixels.
         seconds: length; beyond forty seconds the same forty follow one another.
-        rate: frames a second.
     """
-    made = folder / f"film-{height}p-{rate}fps-{seconds}s.mp4"
+    made = folder / f"film-{height}p-{seconds}s.mp4"
     if made.exists():
         return made
     folder.mkdir(parents=True, exist_ok=True)
-    shots = [shot(media, folder, height, rate, number) for number in range(len(TAKES))]
+    shots = [shot(media, folder, height, number) for number in range(len(TAKES))]
     return joined([shots[number % len(shots)] for number in range(-(-seconds // SHOT_S))], made, seconds)
 
 
-def shot(media: Path, folder: Path, height: int, rate: int, number: int) -> Path:
+def shot(media: Path, folder: Path, height: int, number: int) -> Path:
     """Five seconds of one take."""
-    made = folder / f"shot-{height}p-{rate}fps-{number}.mp4"
+    made = folder / f"shot-{height}p-{number}.mp4"
     if not made.exists():
         size = f"scale={height * 16 // 9}:{height}:force_original_aspect_ratio=increase:flags=lanczos,crop={height * 16 // 9}:{height}"
-        filters = ",".join([f"fps={rate}", size, f"noise=alls={GRAIN}:allf=t", "setsar=1"])
+        filters = ",".join([f"fps={RATE}", size, f"noise=alls={GRAIN}:allf=t", "setsar=1"])
         bits = f"{MEGABITS[height]}M"
         source = ["-stream_loop", "-1", "-i", str(media / "raw" / TAKES[number]), "-t", str(SHOT_S), "-an", "-vf", filters]
         coded = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", bits, "-maxrate", bits, "-bufsize", bits, "-pix_fmt", "yuv420p", "-threads", "1"]

@@ -1,7 +1,7 @@
 """What reading costs: CPU seconds per second of video, the whole process, beside PyAV's plain decode and beside a naive way of many passes.
 
-    python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,3600]
-                              [--slow 10800] [--arms floor,rules,cascade,everywhere,naive] [--parts heights,lengths] [--out FILE]
+    python -m benchmarks.read [--media ../shared/media] [--work FOLDER] [--heights 720,1080] [--seconds 120] [--lengths 10,120,3600,10800]
+                              [--arms floor,rules,cascade,everywhere,naive] [--parts heights,lengths] [--out FILE]
 
 Each arm runs in a process of its own, so that it is charged with all it starts; what it spends before the film (imports, weights, a first small
 film) is told apart as start-up. Films are made once, out of the shared footage.
@@ -24,13 +24,13 @@ from typing import Any
 import av
 import psutil
 
-from benchmarks.films import RATE, film, megabits_a_second
+from benchmarks.films import film, megabits_a_second
 
 WARMING = 360, 5
 """Height and seconds of the film with which an arm warms up."""
 MEMORY = "MB, own + media process: most resident (private at the end)"
-SLOW_RATE = 5
-"""Frames a second of the longest films: what must not pile up is counted in seconds and clips, and there are as many of these."""
+LOW = 90
+"""Height of the films of several lengths: what a second of film costs is to be the same however many there are, so it may be little."""
 
 
 def floor(path: str) -> dict[str, Any]:
@@ -179,15 +179,15 @@ def compared(media: Path, work: Path, heights: list[int], seconds: int, arms: li
     return lines
 
 
-def at_lengths(media: Path, work: Path, all_s: list[int], slow_s: list[int]) -> list[str]:
+def at_lengths(media: Path, work: Path, all_s: list[int]) -> list[str]:
     """The cascade over films of several lengths."""
     warming, rows = film(media, work, *WARMING), []
-    for seconds, rate in [*((each, RATE) for each in all_s), *((each, SLOW_RATE) for each in slow_s)]:
-        told = ask("clipmill, cascade", warming, film(media, work, 360, seconds, rate))
-        rows.append([f"{seconds}", f"{rate}", f"{told['cpu_s'] / seconds:.4f}", told_mb(told["held_mb"]), f"{told['proxy_bytes'] / 1e6:.0f}"])
+    for seconds in all_s:
+        told = ask("clipmill, cascade", warming, film(media, work, LOW, seconds))
+        rows.append([f"{seconds}", f"{told['cpu_s'] / seconds:.4f}", told_mb(told["held_mb"]), f"{told['proxy_bytes'] / 1e6:.0f}"])
         print(rows[-1], flush=True)
-    head = ["seconds", "frames a second", "CPU s per video s", MEMORY, "MB of proxies committed"]
-    return ["## Length of film (360p, cascade)", "", *markdown(head, rows), ""]
+    head = ["seconds", "CPU s per video s", MEMORY, "MB of proxies committed"]
+    return [f"## Length of film ({LOW}p, cascade)", "", *markdown(head, rows), ""]
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -200,8 +200,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "clipmill-films")
     parser.add_argument("--heights", default="720,1080")
     parser.add_argument("--seconds", type=int, default=120)
-    parser.add_argument("--lengths", default="10,120,3600")
-    parser.add_argument("--slow", default="10800", help="lengths of films of few frames a second")
+    parser.add_argument("--lengths", default="10,120,3600,10800")
     parser.add_argument("--parts", default="heights,lengths")
     parser.add_argument("--arms", default=",".join(SHORT), help="of " + ", ".join(SHORT))
     parser.add_argument("--out", type=Path)
@@ -212,12 +211,12 @@ def main() -> None:
     if given.arm:
         print(json.dumps(spent(given.arm, *given.films, given.profile)))
         return
-    heights, lengths, slow = ([int(each) for each in text.split(",") if each] for text in (given.heights, given.lengths, given.slow))
+    heights, lengths = ([int(each) for each in text.split(",") if each] for text in (given.heights, given.lengths))
     arms = [SHORT[each] for each in given.arms.split(",")]
     lines = ["# What reading costs", "", f"{date.today()}, {os.cpu_count()} cores (AMD EPYC, shared with other work), no GPU, PyAV {av.__version__}.", ""]
     parts: dict[str, Callable[[], list[str]]] = {
         "heights": lambda: compared(given.media, given.work, heights, given.seconds, arms),
-        "lengths": lambda: at_lengths(given.media, given.work, lengths, slow),
+        "lengths": lambda: at_lengths(given.media, given.work, lengths),
     }
     for part in given.parts.split(","):
         lines += parts[part]()

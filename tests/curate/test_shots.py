@@ -9,7 +9,7 @@ from curate.shots.base import Boundary
 from curate.shots.cascade import Cascade
 from curate.shots.fronts import between
 from curate.shots.signals import changes, likeness, luma_of, suddenness
-from curate.shots.transnet import HEIGHT, WIDTH, TransNet
+from curate.shots.transnet import HEIGHT, WIDTH, Overlap, TransNet
 
 
 class Sceptic:
@@ -156,6 +156,20 @@ def test_the_lean_network_gives_the_published_probabilities():
         torch.use_deterministic_algorithms(False)
     assert np.abs(ours - np.stack([one.numpy(), many.numpy()], 1)).max() < 1e-5
     assert ours[39, 0] > 0.5 and ours[84, 0] > 0.5
+
+
+def test_windows_that_overlap_convolve_a_frame_once_that_no_padding_has_reached():
+    import torch
+
+    overlap, film, shown = Overlap(50), torch.arange(150.0), []
+
+    def doubled(frames):
+        shown.append(len(frames))
+        return 2 * frames
+
+    for start in (0, 50):
+        assert torch.equal(overlap.spatial(1, 8, film[start : start + 100], doubled), 2 * film[start : start + 100])
+    assert sum(shown) == 100 + 8 + 58
 
 
 @pytest.mark.parametrize("name", sorted(DETECTORS))
