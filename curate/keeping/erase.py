@@ -62,7 +62,7 @@ def erase_rows(corpus: Corpus, source_id: str) -> dict[str, int]:
     names = [name for name in corpus.names() if name not in KEPT_RELATIONS and _speaks_of_clips(corpus, name)]
     corpus.store.rewrite({name: without(name) for name in names if name not in COPIES}, about=source_id)
     corpus.store.rewrite({name: without(name) for name in COPIES})
-    corpus.store.parts.sweep()
+    corpus.store.sweep()
     return {name: count for name, count in sorted(counts.items()) if count}
 
 

@@ -60,12 +60,20 @@ def overwrite(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
 
 def names_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
     """Names of the finished files and folders in a folder, sorted; none where there is no such folder."""
+    return [name for name in _all_names_in(filesystem, folder) if not name.startswith(TEMPORARY)]
+
+
+def unfinished_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
+    """Names of the files in a folder that are being written, or were when their writer was killed."""
+    return [name for name in _all_names_in(filesystem, folder) if name.startswith(TEMPORARY)]
+
+
+def _all_names_in(filesystem: AbstractFileSystem, folder: str) -> list[str]:
     try:
         entries = filesystem.ls(folder, detail=False)
     except FileNotFoundError:
         return []
-    names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != folder.rstrip("/"))
-    return sorted(name for name in names if not name.startswith(TEMPORARY))
+    return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry.rstrip("/") != folder.rstrip("/"))
 
 
 def _put_if_absent(filesystem: AbstractFileSystem, path: str, put: Callable[[], object]) -> bool:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec import AbstractFileSystem
 
-from curate.storage.atomic import create_large_if_absent, names_in
+from curate.storage.atomic import create_large_if_absent, names_in, unfinished_in
 from curate.storage.commits import Commit, StoreError, among, bundle, keys_table, relations_of, unbundle
 from curate.storage.parts import TARGET_BYTES, Generation, Part, Parts
 
@@ -231,6 +231,13 @@ class Store:
         doomed = pa.array([group for group in groups if set(relations_of(group)) <= names], pa.string())
         emptied: dict[str, Callable[[pa.Table], pa.Table]] = {name: lambda rows: rows.slice(0, 0) for name in names}
         self.rewrite({**emptied, KEYS: lambda keys: keys.filter(pc.invert(pc.is_in(keys["group"], value_set=doomed)))})
+
+    def sweep(self) -> int:
+        """Remove what killed writers left: files never finished, and parts that no generation names; how many. Only while nothing else writes."""
+        folders = [f"{kind}/{name}" for kind in ("loose", "parts") for name in names_in(self.filesystem, f"{self.root}/{kind}")]
+        left = [f"{folder}/{name}" for folder in folders for name in unfinished_in(self.filesystem, f"{self.root}/{folder}")]
+        self.parts.remove(left)
+        return len(left) + self.parts.sweep()
 
     def _listed(self) -> list[Commit]:
         """Every loose commit's file, those that an interrupted gathering left behind included."""

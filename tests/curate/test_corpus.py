@@ -230,6 +230,17 @@ def test_a_commit_left_half_written_is_never_seen(tmp_path: Path) -> None:
     assert corpus.table("clips").num_rows == 1
 
 
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    corpus = open_corpus(str(tmp_path), create=True)
+    corpus.append("spans", rows("spans", span()), key="a")
+    for folder in ("loose/spans", "parts/spans"):
+        (tmp_path / "tables" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tables" / folder / ".unfinished-0123").write_bytes(b"half of a commit, with pictures in it")
+    assert corpus.store.sweep() == 2
+    assert not list((tmp_path / "tables").rglob(".unfinished-*"))
+    assert corpus.table("clips").num_rows == 1
+
+
 def test_a_damaged_commit_is_named(tmp_path: Path) -> None:
     corpus = open_corpus(str(tmp_path), create=True)
     corpus.append("spans", rows("spans", span()), key="a")
