@@ -13,6 +13,7 @@ from curate.deduplicate import deduplicate
 from curate.engine import choose_engine
 from curate.pack import PackReport, pack
 from curate.read import ReadVideos, Splitter
+from curate.resplit import settled
 from curate.score import score_corpus
 from curate.select import Selection, select
 from curate.sources import add_sources
@@ -65,11 +66,17 @@ def measure(
     *,
     only: str | None = None,
     splitter: Splitter | None = None,
+    again: bool = False,
     listener: Listener,
     models_dir: str | None = None,
 ) -> None:
-    """Read every source that was not read yet, once; then score the clips that a scorer has not seen."""
+    """Read every source that was not read yet, once; then score the clips that a scorer has not seen.
+
+    Raises:
+        CorpusError: the corpus was split in another way, and is not to be read `again`.
+    """
     run = choose_engine(on, footage_s(corpus))
+    splitter = settled(corpus, splitter, again) if only is None else None
     pending = pending_sources(corpus) if only is None else None
     if pending is not None and pending.num_rows:
         done = 0

@@ -35,17 +35,28 @@ class Cut:
     duration_s: float
 
 
-def encode(chunks: Iterator[Frames], shorter_side: int | None, fps: float | None, crf: int) -> Cut:
+OPTIONS: dict[str, dict[str, str | int]] = {
+    # Macroblock-tree rate control reads memory it has not written: other bytes from run to run.
+    "h264": {"vcodec": "libx264", "preset": "veryfast", "threads": 1, "x264-params": "mbtree=0"},
+    "av1": {"vcodec": "libsvtav1", "preset": 8, "svtav1-params": "lp=1"},
+    "h264_nvenc": {"vcodec": "h264_nvenc", "preset": "p4", "rc": "vbr"},
+    "av1_nvenc": {"vcodec": "av1_nvenc", "preset": "p4", "rc": "vbr"},
+}
+"""How each codec is run; where the bytes are promised to be the same again, on one thread."""
+
+
+def encode(chunks: Iterator[Frames], shorter_side: int | None, fps: float | None, crf: int, codec: str = "h264") -> Cut:
     """Encode consecutive frames at a constant rate; a frame held longer is repeated, so that time is kept.
 
     Args:
         chunks: the frames; each chunk of the same picture size.
         shorter_side: pixels; None, or more than there are, keeps the size.
         fps: frames per second; None takes the rate of the frames themselves.
-        crf: constant rate factor of x264.
+        crf: constant quality, on the codec's own scale.
+        codec: one of OPTIONS.
 
     Raises:
-        MediaError: there are no frames, or x264 fails.
+        MediaError: there are no frames, or the encoder fails: NVENC does where there is no NVIDIA GPU.
     """
     first = next(chunks, None)
     if first is None:
@@ -55,7 +66,7 @@ def encode(chunks: Iterator[Frames], shorter_side: int | None, fps: float | None
     width, height = encoded_size(stored_width, stored_height, shorter_side)
     with tempfile.TemporaryDirectory(prefix="clipmill-cut-") as folder:
         target = Path(folder) / "cut.mp4"
-        command = encoder(first.pictures.shape, (width, height), rate, crf, target)
+        command = encoder(first.pictures.shape, (width, height), rate, crf, target, codec)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"LANG": "C.UTF-8"})
         assert process.stdin is not None and process.stderr is not None
         written = 0
@@ -115,7 +126,7 @@ def at_rate(first: Frames, rest: Iterator[Frames], rate: Fraction) -> Iterator[n
         chunk = following
 
 
-def encoder(shape: tuple[int, ...], size: tuple[int, int], rate: Fraction, crf: int, target: Path) -> list[str]:
+def encoder(shape: tuple[int, ...], size: tuple[int, int], rate: Fraction, crf: int, target: Path, codec: str = "h264") -> list[str]:
     """The command that turns raw RGB of `shape` (T, H, W, 3) on its standard input into an MP4 of `size` (width, height)."""
     import imageio_ffmpeg
 
@@ -124,8 +135,7 @@ def encoder(shape: tuple[int, ...], size: tuple[int, int], rate: Fraction, crf: 
         frames = frames.filter("crop", size[0], size[1], 0, 0)
     frames = frames.filter("scale", size[0], size[1], flags="bicubic+accurate_rnd+full_chroma_int+bitexact", out_color_matrix="bt709", out_range="tv")
     options = {
-        "vcodec": "libx264", "crf": crf, "preset": "veryfast", "pix_fmt": "yuv420p", "threads": 1, "an": None, "map_metadata": -1,
-        "x264-params": "mbtree=0",  # macroblock-tree rate control reads memory it has not written: other bytes from run to run
+        **OPTIONS[codec], "cq" if codec.endswith("nvenc") else "crf": crf, "pix_fmt": "yuv420p", "an": None, "map_metadata": -1,
         "fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart",
         "colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv",
     }  # fmt: skip

@@ -111,7 +111,7 @@ class CutClips(Stage):
     def _encoded(self, path: str, source: Pass, clip: dict[str, Any], known: Recognition) -> Piece:
         frames = known.checked(clip["clip_id"], source.span(clip["start_frame"], clip["end_frame"]))
         # The rate measured of the whole clip: one taken from its first chunk would depend on where the pass began.
-        made = encode(frames, self.encoding.height, self.encoding.fps or clip["fps"], self.encoding.crf)
+        made = encode(frames, self.encoding.height, self.encoding.fps or clip["fps"], self.encoding.crf, self.encoding.codec)
         data = with_sound(made.data, path, clip["start_s"], clip["end_s"]) if self.encoding.audio == "keep" else made.data
         return Piece("mp4", data, {name: value for name, value in asdict(made).items() if name != "data"})
 

@@ -96,6 +96,7 @@ def measure(
     clip_s: Annotated[float, typer.Option("--clip-s", min=0.5, help="Length of the clips into which long shots are divided, in seconds.")] = 5.0,
     pictures: Annotated[int, typer.Option("--pictures", min=1, help="Pictures kept of each clip, for scorers, captioners and people.")] = 4,
     picture_side: Annotated[int, typer.Option("--picture-side", min=64, max=640, help="Their longer side, in pixels.")] = 512,
+    again: Annotated[bool, typer.Option("--again", help="Read again what was split in another way, and forget what was made of it.")] = False,
     models_dir: ModelsOption = None,
 ) -> None:
     """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies.
@@ -105,7 +106,7 @@ def measure(
     with progress_shown(console) as listener:
         opened = open_corpus(corpus)
         splitter = Splitter(one_of("--detector", detector, tuple(DETECTORS)), Lengths(target_s=clip_s, maximum_s=2 * clip_s), pictures, picture_side)
-        steps.measure(opened, profile_named(profile), engine_named(on), only=only, splitter=splitter, listener=listener, models_dir=models_dir)
+        steps.measure(opened, profile_named(profile), engine_named(on), only=only, splitter=splitter, again=again, listener=listener, models_dir=models_dir)
     console.print(f"{opened.table('clips').num_rows} clips in {escape(corpus)}")
     end_with_failures(opened)
 

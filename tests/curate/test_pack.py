@@ -9,6 +9,7 @@ import tarfile
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import numpy as np
 import pyarrow as pa
@@ -313,6 +314,23 @@ def test_a_size_and_rate_are_what_the_recipe_asks(corpus):
     report = packed(corpus, recipe(encoding={"height": 90, "fps": 12}, keep={"num_frames": {"min": 2}}))
     told = {sample.key.split("-")[0]: sample.facts["encoded"] for sample in samples_in(report.folder)}
     assert told["sa"] == {"frames": 12, "width": 160, "height": 90, "fps": 12.0, "duration_s": 1.0} and told["sb"]["height"] == 160
+
+
+def test_av1_is_cut_to_the_same_frames_and_the_same_bytes_again(footage, tmp_path):
+    path = str(footage / "sa.mp4")
+    once, again = (encode(Pass(path, 0, 24).span(0, 24), 90, 24.0, 30, "av1") for _ in range(2))
+    assert once.data == again.data and once.frames == 24
+    (tmp_path / "cut.mp4").write_bytes(once.data)
+    with av.open(str(tmp_path / "cut.mp4")) as opened:
+        assert opened.streams.video[0].codec_context.name in ("av1", "libdav1d")
+    assert sum(len(chunk) for chunk in decode(str(tmp_path / "cut.mp4"))) == 24
+
+
+def test_an_encoder_that_this_machine_lacks_fails_the_clip_with_its_words(footage):
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has an NVIDIA GPU")
+    with pytest.raises(MediaError, match="the encoder failed"):
+        encode(Pass(str(footage / "sa.mp4"), 0, 24).span(0, 24), 160, 24.0, 20, "h264_nvenc")
 
 
 def test_copying_keeps_the_very_pictures_and_tells_where_the_clip_lies_in_them(corpus, footage, tmp_path):
