@@ -64,7 +64,7 @@ class Size:
     held_out: int = 32
     null_repetitions: int = 20
     null_seeds: int = 5
-    null_steps: int = 20
+    null_steps: int = 12
     null_held_out: int = 16
 
 
@@ -81,8 +81,8 @@ def main() -> None:
     size = Size(**{name: getattr(given, name) for name in Size.__dataclass_fields__})
     machine = {"preset": given.preset, "device": given.device}
     run: dict[str, Callable[[], list[str]]] = {
-        "generated": lambda: controls("generated", generated_corpus(given.work / "generated", size), given.work, size, machine, DOSES),
-        "real": lambda: controls("real", real_corpus(given.work / "real", given.footage, size), given.work, size, machine, DOSES[-1:]),
+        "generated": lambda: controls("generated", generated_corpus(given.work / "generated", size), given.work, size, machine, DOSES, size.seeds),
+        "real": lambda: controls("real", real_corpus(given.work / "real", given.footage, size), given.work, size, machine, DOSES[-1:], 2),
         "null": lambda: null_arms(generated_corpus(given.work / "generated", size), given.work, size, machine),
         "coverage": coverages,
     }
@@ -126,12 +126,12 @@ def experiment(name: str, corpus: str, size: Size, machine: dict[str, Any], **ch
     return {**told, **changes}
 
 
-def controls(name: str, corpus: str, work: Path, size: Size, machine: dict[str, Any], doses: Sequence[float]) -> list[str]:
-    """An arm of fewer clips, and two harms at some doses."""
+def controls(name: str, corpus: str, work: Path, size: Size, machine: dict[str, Any], doses: Sequence[float], pairs: int) -> list[str]:
+    """An arm of fewer clips under `pairs` seeds, and two harms at some doses."""
     arms = [{"name": "all", "recipe": "everything"}, {"name": "quarter", "recipe": "everything", "share": 0.25}]
     asked = {"harms": HARMS, "shares": doses, "steps": size.steps, "null": False, "seeds": size.seeds}
     out = work / f"{name}-controls"
-    told = experiment(name, corpus, size, machine, arms=arms, questions=[{"arm": "quarter", "against": "all"}], controls=asked)
+    told = experiment(name, corpus, replace(size, seeds=pairs), machine, arms=arms, questions=[{"arm": "quarter", "against": "all"}], controls=asked)
     result = ablate(_written(out, told), out, listener=say)
     found = json.loads((out / "findings.json").read_text(encoding="utf-8"))
     lines = [f"## {name.capitalize()} footage", "", f"{len(result.plan.arms[0].kept)} clips to train on, {len(found['held_out']['clips'])} held out.", ""]

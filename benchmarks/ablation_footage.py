@@ -57,18 +57,19 @@ def _spans(film: Path) -> Iterator[tuple[str, np.ndarray]]:
         with av.open(str(film)) as container:
             held: list[np.ndarray] = []
             for number, frame in enumerate(container.decode(video=0)):
-                held.append(frame.to_ndarray(format="rgb24"))
+                held.append(_cropped(frame.to_ndarray(format="rgb24"), CROPS[number // FRAMES % len(CROPS)]))
                 if len(held) == FRAMES:
-                    yield f"{film.stem}-{number // FRAMES:03d}.mp4", _cropped(held, CROPS[number // FRAMES % len(CROPS)])
+                    yield f"{film.stem}-{number // FRAMES:03d}.mp4", np.stack(held)
                     held = []
     except (av.FFmpegError, IndexError):
         return
 
 
-def _cropped(frames: list[np.ndarray], crop: tuple[float, float, float, float]) -> np.ndarray:
-    height, width, _ = frames[0].shape
+def _cropped(frame: np.ndarray, crop: tuple[float, float, float, float]) -> np.ndarray:
+    """uint8 (SIDE, SIDE, 3): cropped at once, since all films are open together and large frames would fill the memory."""
+    height, width, _ = frame.shape
     left, top, right, bottom = (round(share * size) for share, size in zip(crop, (width, height, width, height)))
-    return np.stack([cv2.resize(frame[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in frames])
+    return cv2.resize(frame[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def described(footage: Path, corpus_url: Path) -> Corpus:

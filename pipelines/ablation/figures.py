@@ -207,7 +207,7 @@ def quality_and_quantity(findings: Findings) -> list[str]:
             for place, (minutes, interval, _) in enumerate(there):
                 _point(axes, minutes + aside * (place - (len(there) - 1) / 2), interval, COLOURS[place % len(COLOURS)])
             middle = float(np.mean([interval.estimate for _, interval, _ in there]))
-            _named(axes, [name for _, _, name in there], amount + aside * len(there) / 2, middle, 32 * (column % 2))
+            _named(axes, [name for _, _, name in there], amount + aside * len(there) / 2, middle, 32 * (column % 2) if len(amounts) > 3 else 0)
         front = _front([(minutes, interval.estimate) for minutes, interval, _ in points])
         axes.plot([minutes for minutes, _ in front], [loss for _, loss in front], color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xlabel("minutes of footage trained on; the dashed line joins arms that no other beats in both; names from high loss to low")

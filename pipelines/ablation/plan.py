@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from curate.deciding.funnel import Step
 from pipelines.ablation.arms import Asked, Entrant
 from pipelines.ablation.held_out import HeldOutSet
+from pipelines.ablation.wording import duration
 from schemas.experiment import Ablation
 from schemas.run import Phase
 
-GUESSED_PACE_S = {"tiny": 2.5}
-"""Seconds per megapixel trained, by preset, on two idle cores: what is said before any trial was timed."""
+GUESSED_PACE_S = {"tiny": (0.1, 2.5)}
+"""Seconds a step and seconds a megapixel trained, by preset, on an idle core: what is said before any trial was timed."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Plan:
         return sum(arm.work * len(arm.entrant.seeds) for arm in self.arms)
 
     @property
+    def steps(self) -> int:
+        """Steps of all trials."""
+        return sum(sum(phase.steps for phase in arm.entrant.phases) * len(arm.entrant.seeds) for arm in self.arms)
+
+    @property
     def budget(self) -> str:
         """What is equal between arms, in words."""
         steps = next(phase.steps for phase in self.experiment.phases if phase.task == self.experiment.main_task)
@@ -97,13 +103,13 @@ def _told_of(arm: PlannedArm, compared: Sequence[PlannedArm]) -> str:
 
 def _time(plan: Plan, pace_s: float | None) -> str:
     megapixels, experiment = plan.work, plan.experiment
-    known = pace_s if pace_s is not None else GUESSED_PACE_S.get(experiment.preset)
-    if known is None:
+    a_step, a_megapixel = (0.0, pace_s) if pace_s is not None else GUESSED_PACE_S.get(experiment.preset, (0.0, None))
+    if a_megapixel is None:
         return f"Training shows {megapixels:.0f} megapixels; how long that takes here is known once the first trial is done."
-    hours = megapixels * known / 3600
+    hours = (plan.steps * a_step + megapixels * a_megapixel) / 3600
     cost = f", about {hours * experiment.price_per_hour:.2f} in your currency" if experiment.price_per_hour else ""
-    basis = "at the pace of earlier trials" if pace_s is not None else "if this machine is like two cores of a laptop"
-    return f"Training takes about {hours * 60:.0f} minutes on one worker, {basis}{cost}; packing and evaluation come on top."
+    basis = "at the pace of earlier trials" if pace_s is not None else "if this machine is like a core of a laptop"
+    return f"Training takes about {duration(hours * 3600)} on one worker, {basis}{cost}; packing and evaluation come on top."
 
 
 def work(phase: Phase) -> float:

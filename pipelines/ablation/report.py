@@ -10,16 +10,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from pipelines.ablation import figures
+from pipelines.ablation import figures, portraits
 from pipelines.ablation.findings import Findings, Sampled, trust
 from pipelines.ablation.outcomes import MEASURES, paired, scores
-from pipelines.ablation.plan import PlannedArm, overlap
 from pipelines.ablation.statistics import Interval, paired_t
 from pipelines.ablation.verdict import Answer
-from pipelines.ablation.wording import figure, headline, probability, sentence, signed
+from pipelines.ablation.wording import duration, figure, headline, probability, sentence, signed
 from schemas.experiment import EVERYTHING
-
-MOST_SHOWN = 12
 
 
 def write_report(findings: Findings, out: Path) -> Path:
@@ -48,13 +45,13 @@ def _page(findings: Findings) -> dict[str, Any]:
         "controls": [_control(answer) for answer in findings.controls],
         "sensitivity": _sensitivity(findings),
         "metrics": [MEASURES[metric] for metric in plan.experiment.metrics],
-        "arms": [_arm(arm, findings) for arm in plan.arms if not arm.entrant.control],
+        "arms": [portraits.shown(arm, findings) for arm in plan.arms if not arm.entrant.control],
         "views": _views(findings),
         "drawn": _drawn(findings),
         "samples": _samples(findings.samples),
-        "funnels": _funnels(findings),
-        "overlaps": _overlaps([arm for arm in plan.arms if not arm.entrant.control]),
-        "held_out": {"clips": len(plan.held_out.clips), "clusters": len(plan.held_out.clusters), "sources": plan.held_out.composition[:MOST_SHOWN]},
+        "funnels": portraits.funnels(findings),
+        "overlaps": portraits.overlaps([arm for arm in plan.arms if not arm.entrant.control]),
+        "held_out": {"clips": len(plan.held_out.clips), "clusters": len(plan.held_out.clusters), "sources": plan.held_out.composition[: portraits.MOST_SHOWN]},
         "trials": [_trial(row) for row in findings.trials.to_pylist()],
         "coverage": [{"method": method, "nominal": plan.experiment.confidence, "held": held} for method, held in findings.coverage.items()],
         "lineage": list(findings.lineage.items()),
@@ -129,14 +126,14 @@ def _sensitivity(findings: Findings) -> list[str]:
     asked = [one for one in findings.questions if one.asked.question.metric == "held_out_loss" and one.interval.seeds > 1]
     told = []
     for reference in dict.fromkeys(one.asked.question.against for one in asked):
-        gained = _lowered(findings, reference)
-        if gained is None or gained <= 0:
+        first, last, gained = _lowered(findings, reference)
+        if gained <= 0:
             continue
         found = sorted(one.detectable for one in asked if one.asked.question.against == reference)
         span, share = (f"{low}{f' to {high}' if high != low else ''}" for low, high in _ends(found, gained))
         told.append(
-            f"Training `{reference}` lowered the held-out loss by {figure(gained)}; the smallest difference from it that these seeds find four times in five "
-            f"is {span}, {share} % of that."
+            f"Between steps {first} and {last} training `{reference}` lowered the held-out loss by {figure(gained)}; the smallest difference from it that "
+            f"these seeds find four times in five is {span}, {share} % of that."
         )
     return told
 
@@ -147,43 +144,18 @@ def _ends(found: Sequence[float], whole: float) -> list[tuple[str, str]]:
     return [(figure(ends[0]), figure(ends[1])), (f"{100 * ends[0] / whole:.0f}", f"{100 * ends[1] / whole:.0f}")]
 
 
-def _lowered(findings: Findings, arm: str) -> float | None:
-    """By how much an arm's curve fell between its first and its last validation; None where there are not two."""
+def _lowered(findings: Findings, arm: str) -> tuple[int, int, float]:
+    """The steps of an arm's first and last validation, and by how much its curve fell between them; 0 where there are not two."""
     rows = [row for row in findings.curves.to_pylist() if row["task"] == findings.plan.experiment.main_task and row["arm"] == arm]
-    steps = [row["step"] for row in rows]
-    if len(set(steps)) < 2:
-        return None
-    start, end = (_mean([row["loss"] for row in rows if row["step"] == step]) for step in (min(steps), max(steps)))
-    return start - end
+    if not rows:
+        return 0, 0, 0.0
+    first, last = min(row["step"] for row in rows), max(row["step"] for row in rows)
+    start, end = (_mean([row["loss"] for row in rows if row["step"] == step]) for step in (first, last))
+    return first, last, start - end
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _arm(arm: PlannedArm, findings: Findings) -> dict[str, Any]:
-    cells = []
-    for metric in findings.plan.experiment.metrics:
-        interval = findings.arm_interval(arm.name, metric)
-        cells.append({"value": figure(interval.estimate), "bounds": _bounds_of_mean(interval)} if interval else {"value": "failed", "bounds": ""})
-    differs = [f"{name} {value}" for name, value in arm.entrant.arm.overrides.items()]
-    differs += [f"captions of {arm.entrant.arm.captions}"] if arm.entrant.arm.captions else []
-    differs += ["captions " + ", ".join(f"{share:.0%} {name}" for name, share in arm.entrant.arm.caption_mix.items())] if arm.entrant.arm.caption_mix else []
-    rung = [f"{arm.entrant.rung[0]} at {arm.entrant.rung[1]:g}"] if arm.entrant.rung else []
-    return {
-        "name": arm.name,
-        "recipe": arm.entrant.recipe.name,
-        "differs": "; ".join([*rung, *differs]),
-        "kept": len(arm.kept),
-        "drawn": arm.clips_drawn,
-        "minutes": f"{arm.hours * 60:.1f}",
-        "passes": f"{arm.passes:.1f}",
-        "cells": cells,
-    }
-
-
-def _bounds_of_mean(interval: Interval) -> str:
-    return f"{figure(interval.low)} to {figure(interval.high)}" if interval.seeds > 1 else ""
 
 
 def _views(findings: Findings) -> dict[str, Any]:
@@ -229,37 +201,5 @@ def _samples(samples: Sequence[Sampled]) -> dict[str, Any]:
     return {"arms": arms, "rows": [{"prompt": prompt, "seed": seed, "videos": [found.get(arm) for arm in arms]} for (prompt, seed), found in rows.items()]}
 
 
-def _funnels(findings: Findings) -> list[dict[str, Any]]:
-    """A funnel for each recipe, under the first arm that uses it."""
-    first_arms = {(arm.entrant.recipe.name, arm.funnel): arm for arm in reversed(findings.plan.arms) if not arm.entrant.control}
-    return [{"arm": arm.name, "recipe": arm.entrant.recipe.name, "steps": _steps(arm)} for arm in reversed(first_arms.values())]
-
-
-def _steps(arm: PlannedArm) -> list[dict[str, Any]]:
-    everything = max(1, arm.funnel[0].left_clips)
-    return [
-        {
-            "rule": step.rule,
-            "wants": step.wants,
-            "rejected": step.rejected_clips,
-            "left": step.left_clips,
-            "share": round(100 * step.left_clips / everything, 2),
-        }
-        for step in arm.funnel
-    ]
-
-
-def _overlaps(arms: Sequence[PlannedArm]) -> dict[str, Any]:
-    shown = arms[:MOST_SHOWN]
-    return {"arms": [arm.name for arm in shown], "rows": [{"arm": one.name, "cells": [f"{overlap(one, other):.0%}" for other in shown]} for one in shown]}
-
-
 def _trial(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "seconds": duration(row["seconds"]) if row["seconds"] is not None else "", "minutes": f"{(row['hours'] or 0) * 60:.1f}"}
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `48 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

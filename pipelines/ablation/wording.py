@@ -78,3 +78,10 @@ def signed(value: float) -> str:
 
 def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `48 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -174,7 +174,17 @@ def test_a_sweep_opens_with_one_sentence_and_lists_its_answers_below(tmp_path: P
     page = write_report(found, tmp_path).read_text(encoding="utf-8")
     assert page.count('<div class="verdict') == 1 and "Of 8 questions asked at 200 steps each" in page
     assert found.verdicts[0].startswith("Of 8 questions") and len(found.verdicts) == 1 + 8 + 1
-    assert page.count("lowered the held-out loss by") == 2, "one line for each arm that others are compared with"
+    assert page.count("Between steps 0 and 200 training") == 2, "one line for each arm that others are compared with"
+
+
+def test_an_arm_says_what_it_does_differently_and_the_minutes_it_trains_on(tmp_path: Path):
+    whole = {"name": "all", "recipe": str(tmp_path / "all.toml")}
+    quarter = {**whole, "name": "quarter", "share": 0.25, "image_share": 0.2, "overrides": {"learning_rate": 1e-3}}
+    found = findings(tmp_path, arms=[whole, quarter], questions=[{"arm": "quarter", "against": "all"}])
+    row = re.search(r"<tr><td><b>quarter</b>.*?</tr>", write_report(found, tmp_path).read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert row is not None
+    assert "25 % of its clips, drawn anew for each seed; 20 % stills; learning_rate 0.001" in row.group()
+    assert '<td class="number">48</td><td class="number">12</td><td class="number">0.2</td>' in row.group()
 
 
 def test_a_single_seed_makes_a_page_too(tmp_path: Path):

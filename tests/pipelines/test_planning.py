@@ -169,3 +169,11 @@ def test_arms_that_are_the_very_same_training_are_named_together_once(recipes: d
     told = experiment(recipes, arms=arms, questions=[{"arm": "one", "against": "two"}])
     warnings = [warning for warning in make_plan(told, holdings()).warnings if "very same clips" in warning]
     assert warnings == ["arms `one`, `two` and `three` train on the very same clips in the same way: they are one training, and cannot differ"]
+
+
+def test_the_time_foretold_counts_steps_as_well_as_pixels_until_trials_were_timed(recipes: dict[str, str]):
+    small = {**PHASE, "steps": 600, "frames": 8, "height": 24, "width": 24}
+    plan = make_plan(experiment(recipes, phases=[small]), holdings())
+    assert plan.steps == 4 * 600 and plan.work == pytest.approx(4 * 600 * 4 * 8 * 24 * 24 / 1e6)
+    assert any("about 6 min on one worker, if this machine" in line for line in plan.told(None))
+    assert any("about 44 s on one worker, at the pace of earlier trials" in line for line in plan.told(1.0))
