@@ -78,7 +78,8 @@ class EfficientNet(Feature):
         import torch
 
         def pooled_and_logits(part: np.ndarray) -> np.ndarray:
-            pooled = self._network.forward_head(self._network.forward_features(torch.from_numpy(part)), pre_logits=True)
+            scaled = torch.from_numpy(part).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+            pooled = self._network.forward_head(self._network.forward_features(scaled), pre_logits=True)
             return torch.cat([pooled, self._network.classifier(pooled)], 1).numpy()
 
         with fixed_threads():
@@ -91,7 +92,7 @@ class EfficientNet(Feature):
         size = max(224, round(width * scale)), max(224, round(height * scale))
         resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
         top, left = (size[1] - 224) // 2, (size[0] - 224) // 2
-        return (resized[top : top + 224, left : left + 224].astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
+        return resized[top : top + 224, left : left + 224]
 
 
 class CaptionEmbedding(Feature):

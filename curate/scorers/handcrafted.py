@@ -40,13 +40,14 @@ def cues(pixels: np.ndarray) -> dict[str, float]:
     scale = min(1.0, 320 / max(pixels.shape[:2]))
     size = max(16, round(pixels.shape[1] * scale)), max(16, round(pixels.shape[0] * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    luma = grey.astype(np.float32)
     detail = _detail(luma)
     return {
         "sharpness": sharpness(luma),
         "calm": 1 - noise(luma),
         "exposure": exposure(luma),
-        "contrast": contrast(luma),
+        "contrast": contrast(grey),
         "colour": float(np.sqrt(colourfulness(small))),
         "harmony": harmony(small),
         "composition": composition(detail),

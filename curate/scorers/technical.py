@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from curate.models import weights
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
-from curate.scorers.statistics import statistics
+from curate.scorers.statistics import grey_quantiles, quantiles, statistics
 
 PARTS = ("sharpness", "noise", "blockiness", "exposure", "contrast", "colourfulness")
 
@@ -78,13 +78,14 @@ def quadratic(standard: np.ndarray) -> np.ndarray:
 
 def parts(pixels: np.ndarray) -> dict[str, float]:
     """Each part of one picture, uint8 (H, W, 3) RGB, in 0-1."""
-    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    luma = grey.astype(np.float32)
     return {
         "sharpness": sharpness(luma),
         "noise": noise(luma),
         "blockiness": blockiness(luma),
         "exposure": exposure(luma),
-        "contrast": contrast(luma),
+        "contrast": contrast(grey),
         "colourfulness": colourfulness(pixels),
     }
 
@@ -100,7 +101,7 @@ def sharpness(luma: np.ndarray) -> float:
     calm = cv2.GaussianBlur(luma, (0, 0), 0.6)
     again = cv2.GaussianBlur(calm, (0, 0), spread)
     before, after = _gradient(calm), _gradient(again)
-    strong = after >= max(float(np.quantile(after, 0.97)), 1.0)
+    strong = after >= max(float(quantiles(after, (0.97,))[0]), 1.0)
     if not strong.any():
         return 0.0
     ratio = np.median(before[strong] / after[strong])
@@ -113,7 +114,7 @@ def noise(luma: np.ndarray) -> float:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
     residue = np.abs(cv2.filter2D(luma, -1, kernel)) * np.sqrt(np.pi / 2)
     local = cv2.boxFilter(residue, -1, (15, 15))[8:-8:4, 8:-8:4]
-    grain = float(np.quantile(local, 0.2)) if local.size else 0.0
+    grain = float(quantiles(local, (0.2,))[0]) if local.size else 0.0
     return float(1 - np.exp(-grain / (1 + 0.12 * float(luma.std()))))
 
 
@@ -135,15 +136,15 @@ def exposure(luma: np.ndarray) -> float:
     return float(np.exp(-1.5 * off**2) * (1 - 0.7 * min(lost, 1.0)))
 
 
-def contrast(luma: np.ndarray) -> float:
-    """The range between the 2nd and 98th percentile of luma, as a share of the full range."""
-    low, high = np.quantile(luma, [0.02, 0.98])
+def contrast(grey: np.ndarray) -> float:
+    """The range between the 2nd and 98th percentile of luma, uint8 (H, W), as a share of the full range."""
+    low, high = grey_quantiles(grey, (0.02, 0.98))
     return float((high - low) / 255)
 
 
 def colourfulness(pixels: np.ndarray) -> float:
     """Hasler and Suesstrunk (2003), M3 over 110 (their `extremely colourful`), at most 1."""
-    red, green, blue = (pixels[:, :, channel].astype(np.float32) for channel in range(3))
+    red, green, blue = (channel.astype(np.float32) for channel in cv2.split(pixels))
     opposed, other = red - green, (red + green) / 2 - blue
     spread = np.hypot(opposed.std(), other.std())
     return float(min(1.0, (spread + 0.3 * np.hypot(opposed.mean(), other.mean())) / 110))

@@ -62,6 +62,10 @@ class Text(Scorer):
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }
         )
+        self.read(np.zeros((32, 32, 3), np.uint8))  # the detector is only loaded when first asked
+        finder: Any = self._engine.text_det
+        # With plain numbers, as the settings have them, a picture is laid out in double precision, which takes three times as long.
+        finder.mean, finder.std = np.float32(finder.mean), np.float32(finder.std)
 
     def score(self, batch: ClipBatch) -> pa.Table:
         def measure(index: int) -> dict[str, object]:

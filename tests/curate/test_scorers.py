@@ -12,6 +12,7 @@ from curate.corpus import open_corpus
 from curate.score import Score, ScoreError, score_corpus
 from curate.scorers import PROFILES
 from curate.scorers.base import ClipBatch, Picture, Unmeasured, columns, tabulate
+from curate.scorers.statistics import grey_quantiles, quantiles
 from curate.stage import Worker
 from curate.storage.views import SPANS
 from schemas.clip import CAPTIONS, CLIPS, PROXIES, clip_id
@@ -96,6 +97,14 @@ def test_scoring_a_corpus_fills_every_column_or_says_why(corpus):
                     assert (clip[column.name] is None) == (column.name in reasons)
     assert set(report.scored.values()) == {5}
     assert "aesthetic" in corpus.makers() and corpus.makers()["aesthetic"].startswith("handcrafted@")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 24, 1001])
+def test_quantiles_are_those_of_numpy(size):
+    values, shares = np.random.default_rng(size).gamma(0.4, 20, size).astype(np.float32), (0.0, 0.02, 0.2, 0.5, 0.97, 1.0)
+    assert quantiles(values, shares) == pytest.approx(np.quantile(values.astype(np.float64), shares), rel=1e-6)
+    grey = values.clip(0, 255).astype(np.uint8)
+    assert grey_quantiles(grey, shares) == pytest.approx(np.quantile(grey, shares), abs=1e-9)
 
 
 def test_what_is_done_to_proxies_is_noted_under_the_scorers_identity(corpus):
