@@ -4,8 +4,9 @@ import bisect
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from curate.corpus import Corpus
 from curate.deciding.ledger import with_failures
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.packing.card import attribution, card, describe, licensed
+from curate.packing.conditioning import conditioned
 from curate.packing.croissant import INDEX_FILE, croissant
 from curate.packing.cutting import CutClips, encoding_digest, jobs_of
 from curate.packing.facts import facts_of
@@ -33,6 +35,9 @@ SAMPLES = pa.schema(
      ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
      ("fps", pa.float64()), ("keyframe", pa.int64()), ("bucket", pa.string()), ("caption", pa.string()), ("facts", pa.string())]
 )  # fmt: skip
+
+
+NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
     name = name or recipe.name
     selected_by(corpus, recipe, name)
     folder = corpus.path("shards", name)
-    samples = samples_of(corpus, name)
+    samples = samples_of(corpus, name, recipe.conditioning)
     contents = contents_digest(samples, f"{encoding_digest(recipe.encoding)} {recipe.encoding.shard_mb} {recipe.encoding.buckets}")
     before = read_manifest(corpus.filesystem, folder)
     if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
@@ -90,8 +95,8 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
     return _report(corpus, manifest, fresh=True)
 
 
-def samples_of(corpus: Corpus, name: str) -> pa.Table:
-    """Everything to be packed of a selection, in packing order (schema SAMPLES)."""
+def samples_of(corpus: Corpus, name: str, phrases: Mapping[str, str] = NOTHING_TOLD) -> pa.Table:
+    """Everything to be packed of a selection, in packing order (schema SAMPLES); captions followed by the recipe's phrases of `conditioning`."""
     chosen = corpus.read(f"selections/{name}").sort_by("order")
     clips = corpus.table("clips").filter(pc.is_in(pc.field("clip_id"), chosen["clip_id"].combine_chunks()))
     sources = {row["source_id"]: row for row in corpus.table("sources").to_pylist()}
@@ -99,11 +104,11 @@ def samples_of(corpus: Corpus, name: str) -> pa.Table:
     for row in corpus.table("captions").to_pylist():
         captions.setdefault(row["clip_id"], []).append(row)
     place = {clip_id: order for order, clip_id in enumerate(chosen["clip_id"].to_pylist())}
-    rows = [_sample(clip, sources[clip["source_id"]], captions.get(clip["clip_id"], [])) for clip in clips.to_pylist()]
+    rows = [_sample(clip, sources[clip["source_id"]], captions.get(clip["clip_id"], []), phrases) for clip in clips.to_pylist()]
     return pa.Table.from_pylist(sorted(rows, key=lambda row: place[row["clip_id"]]), schema=SAMPLES)
 
 
-def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dict[str, Any]], phrases: Mapping[str, str]) -> dict[str, Any]:
     facts = facts_of(clip, source, captions)
     told = json.dumps(facts, ensure_ascii=False, sort_keys=True, allow_nan=False)
     own = {name: clip[name] for name in ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "start_s", "end_s", "fps")}
@@ -116,7 +121,7 @@ def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dic
         "license": source["license"],
         "hours": hours,
         "bucket": facts["bucket"],
-        "caption": clip["caption"] or "",
+        "caption": conditioned(clip["caption"] or "", clip, phrases),
         "facts": told,
     }
 

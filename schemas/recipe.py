@@ -3,6 +3,7 @@
 import difflib
 import importlib.resources
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from schemas.rights import territory
 
 NUMERIC, TEXTUAL = "a number", "text"
 ANY_SCORER = "any"
+TOLD = {NUMERIC: re.compile(r"[^{}]*\{(:\.\df)?\}[^{}]*"), TEXTUAL: re.compile(r"[^{}]*\{\}[^{}]*")}
+"""Phrases that may follow a caption: nothing but the value is looked up in them."""
 BUCKET = "bucket"
 
 
@@ -135,6 +138,9 @@ class Recipe(Document):
     quotas: Quotas | None = None
     sample: Sampling = Sampling()
     scorers: dict[str, str] = Field(default_factory=dict, description="column to the scorer it was tuned for, such as aesthetic = 'handcrafted@1', or 'any'")
+    conditioning: dict[str, str] = Field(
+        default_factory=dict, description="column to the phrase that tells its value after the caption, such as aesthetic = 'aesthetic {:.1f}'"
+    )
     encoding: Encoding = Encoding()
 
     @field_validator("keep", "scorers")
@@ -147,6 +153,18 @@ class Recipe(Document):
             if isinstance(wanted, Range):
                 _fits(name, wanted)
         return given
+
+    @field_validator("conditioning")
+    @classmethod
+    def _phrases_hold_one_value(cls, phrases: dict[str, str]) -> dict[str, str]:
+        for name, phrase in phrases.items():
+            kind = TOLD.get(kind_of(CLIPS.field(name).type)) if name in CLIPS.names and _tellable(CLIPS.field(name).type) else None
+            if kind is None:
+                told = [field.name for field in CLIPS if _tellable(field.type)]
+                raise ValueError(f"`{name}` cannot be told in a caption; use one of {', '.join(told)}")
+            if not kind.fullmatch(phrase):
+                raise ValueError(f"`{phrase}` must hold its value once, as {{}} or, of a number, {{:.1f}}, and no other braces")
+        return phrases
 
 
 def _fits(name: str, wanted: Range) -> None:
@@ -163,6 +181,11 @@ def _fits(name: str, wanted: Range) -> None:
 def kind_of(type_: pa.DataType) -> str:
     """Whether a column is ranged over by numbers or by words."""
     return NUMERIC if pa.types.is_integer(type_) or pa.types.is_floating(type_) else TEXTUAL
+
+
+def _tellable(type_: pa.DataType) -> bool:
+    """A number or a word can be told in a phrase; lists cannot."""
+    return pa.types.is_string(type_) or kind_of(type_) == NUMERIC
 
 
 def _rulable(type_: pa.DataType) -> bool:

@@ -12,6 +12,17 @@ REFUSALS = re.compile(
     re.IGNORECASE,
 )
 
+LITTLE_WORDS = {
+    "English": "the a an of and in on with is are to at by from for it its his her their this that as while into over",
+    "French": "le la les des une dans est et avec sur pour qui du au aux sont en son sa",
+    "German": "der die das und ein eine ist mit auf im den dem von zu sind einem einer",
+    "Spanish": "el la los las una y en con por del que su es para está un se",
+    "Italian": "il lo gli la una e di che con per del della sono nel è un si",
+    "Portuguese": "o os as uma e em com por do da dos que para está um ao na no",
+    "Dutch": "de het een van en met op zijn voor aan naar bij uit door",
+}
+"""Words that every sentence of a language has some of; a short caption says by them which it is in (after Cavnar and Trenkle 1994, with words for n-grams)."""
+
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 
 
@@ -31,7 +42,15 @@ def problem_of(text: str) -> str | None:
         return "mostly not letters"
     if sum(bool(LATIN.match(letter)) for letter in letters) < 0.7 * len(letters):
         return "not in a Latin script"
-    return None
+    return foreign(words)
+
+
+def foreign(words: list[str]) -> str | None:
+    """Which language but English a text reads as: the one with at least two little words, and more of them than English has."""
+    lower = [word.lower().strip(".,;:!?\"'()") for word in words]
+    found = {language: sum(word in known for word in lower) for language, known in ((name, told.split()) for name, told in LITTLE_WORDS.items())}
+    likeliest = max(found, key=lambda language: (found[language], language == "English"))
+    return f"not English: reads as {likeliest}" if found[likeliest] >= 2 and likeliest != "English" else None
 
 
 def repetition(words: list[str]) -> str | None:

@@ -169,7 +169,7 @@ def _swap_manifest(corpus: Corpus, name: str, manifest: dict[str, Any], fresh: d
     kept = index.filter(pc.invert(pc.is_in(index["shard"], pa.array(list(fresh), pa.string()))))
     anew = pa.Table.from_pylist([member for made in fresh.values() if made for member in made[1]], schema=INDEX)
     index = pa.concat_tables([kept.cast(INDEX), anew]).sort_by([("shard", "ascending"), ("offset", "ascending")])
-    samples = samples_of(corpus, name)
+    samples = samples_of(corpus, name, recipe.conditioning)
     contents = contents_digest(samples, f"{encoding_digest(recipe.encoding)} {recipe.encoding.shard_mb} {recipe.encoding.buckets}")
     counts = {"clips": sum(len(shard["clips"]) for shard in shards), "bytes": sum(shard["bytes"] for shard in shards)}
     manifest = {**manifest, "shards": shards, "contents": contents, **counts, "hours": round(sum(shard["hours"] for shard in shards), 9)}

@@ -119,7 +119,12 @@ def test_cleaned_text_holds_no_markup_no_controls_and_stays_clean(text):
         ("word " * 90 + "and more " * 90, "too long"),
         ("船が港を出る 夜明け 前に", "not in a Latin script"),
         ("12 34 56 78 ok", "mostly not letters"),
-        ("Un bateau quitte le port à l'aube", None),
+        ("Un bateau quitte le port dans la brume de l'aube", "not English: reads as French"),
+        ("Ein Boot verlässt den Hafen und der Himmel ist rot", "not English: reads as German"),
+        ("Un barco sale del puerto con las velas y el sol", "not English: reads as Spanish"),
+        ("O barco sai do porto com uma vela", "not English: reads as Portuguese"),
+        ("A waiter in the café La Vie en Rose carries el Greco's portrait", None),
+        ("Boat leaving harbour, sunrise, aerial", None),
     ],
 )
 def test_an_unfit_caption_is_told_from_a_fit_one(text, problem):

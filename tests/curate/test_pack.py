@@ -456,3 +456,13 @@ def test_the_ledger_of_a_corpus_adds_up(corpus):
     for source in corpus.table("sources").to_pylist():
         assert sum(row["end_s"] - row["start_s"] for row in ledger if row["source_id"] == source["source_id"]) == pytest.approx(source["duration_s"])
     assert isinstance(corpus.read("funnels/r"), pa.Table)
+
+
+def test_scores_follow_the_caption_where_the_recipe_asks_for_them(corpus):
+    plain = {sample.key: sample for sample in samples_in(packed(corpus, recipe()).folder)}
+    asked = recipe(conditioning={"motion": "motion {:.1f}", "aesthetic": "aesthetic {:.1f}", "media_type": "a {}"})
+    told = {sample.key: sample for sample in samples_in(packed(corpus, asked).folder)}
+    still, moving = "sc-00000000-00000001", "sa-00000024-00000048"
+    assert told[moving].caption == f"{plain[moving].caption.rstrip('. ')}, motion 25.0, a video"
+    assert told[still].caption.endswith("motion 0.5, a image") and plain[still].caption in told[still].caption
+    assert told[moving].facts == plain[moving].facts and told[moving].video == plain[moving].video

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from schemas.clip import CLIPS
 from schemas.document import DocumentError, parse_document
@@ -108,3 +109,19 @@ def test_any_ordered_ranges_over_number_columns_are_a_recipe(ranges, seed):
 def test_no_other_column_name_gets_through(name):
     with pytest.raises(DocumentError, match="is not a column of clips"):
         parse_document({"name": "x", "keep": {name: {"min": 0}}}, Recipe, "generated")
+
+
+@pytest.mark.parametrize(
+    "phrases",
+    [
+        {"beauty": "looks {}"},
+        {"texts": "says {}"},
+        {"aesthetic": "aesthetic"},
+        {"aesthetic": "{} {}"},
+        {"aesthetic": "{0.__class__}"},
+        {"clip_id": "{:.1f}"},
+    ],
+)
+def test_a_phrase_about_no_column_or_without_its_value_is_refused(phrases):
+    with pytest.raises(ValidationError, match="conditioning"):
+        Recipe(name="r", conditioning=phrases)
