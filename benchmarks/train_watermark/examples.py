@@ -44,12 +44,16 @@ class Example:
 
 
 def example(seed: int, stock: Materials, kind: str | None = None) -> Example:
-    """The example of a seed. A `kind` (of KINDS, or `none`) asks for that mark; otherwise 56 % have one."""
-    rng = np.random.default_rng([20261122, seed])
+    """The example of a seed. A `kind` (of KINDS, or `none`) asks for that mark; otherwise 56 % have one.
+
+    Seeds 2n and 2n + 1 look at the same scene, so that a scene is seen with a mark and without, or with another.
+    """
+    scenery = np.random.default_rng([20261125, seed // 2])
     shapes = list(SIZES)
-    size = shapes[rng.choice(len(shapes), p=list(SIZES.values()))]
-    count = 16 if rng.random() < 0.6 else int(rng.integers(4, 16))
-    scene = draw_scene(rng, stock, size, count)
+    size = shapes[scenery.choice(len(shapes), p=list(SIZES.values()))]
+    count = 16 if scenery.random() < 0.6 else int(scenery.integers(4, 16))
+    scene = draw_scene(scenery, stock, size, count)
+    rng = np.random.default_rng([20261125, seed // 2, seed % 2])
     frames = _barred(rng, scene.frames) if rng.random() < 0.18 else scene.frames
     captions = draw_captions(rng, stock, size, count) if rng.random() < 0.28 else None
     drawn = "none" if rng.random() >= 0.56 else str(rng.choice(list(KINDS), p=list(KINDS.values())))

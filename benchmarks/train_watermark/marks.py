@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-KINDS = {"corner_logo": 0.3, "corner_text": 0.22, "corner_bug": 0.14, "centre": 0.1, "tiled": 0.09, "moving": 0.15}
+KINDS = {"corner_logo": 0.24, "corner_text": 0.2, "corner_bug": 0.12, "centre": 0.12, "tiled": 0.14, "moving": 0.18}
 """Kinds of mark and how often each is drawn among marks."""
 
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwxz", "aeiouy"

@@ -16,7 +16,7 @@ PICTURES = {
     "train": {
         "scikit-image": tuple(
             f"skimage/data/{name}"
-            for name in ("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coins.png", "gravel.png", "ihc.png", "hubble_deep_field.jpg")
+            for name in ("astronaut.png", "brick.png", "camera.png", "chelsea.png", "coins.png", "gravel.png", "ihc.png", "hubble_deep_field.jpg", "text.png")
         ),
         "scikit-learn": ("sklearn/datasets/images/china.jpg",),
         "gradio": ("gradio/media_assets/images/cheetah.jpg", "gradio/media_assets/images/tower.jpg", "gradio/media_assets/images/bus.png"),

@@ -23,8 +23,11 @@ def draw_scene(rng: np.random.Generator, stock: Materials, size: tuple[int, int]
     """A scene of `count` sampled frames of the size (width, height)."""
     if rng.random() < 0.2:
         return _film_scene(rng, stock, size, count)
-    static = bool(rng.random() < 0.4)
-    frames = _camera(rng, _ground(rng, stock, size), size, count, static)
+    static = bool(rng.random() < 0.5)
+    ground = _ground(rng, stock, size, 0.6 if static else 0.35)
+    for _ in range(int(rng.choice([0, 1, 2, 4], p=[0.4, 0.25, 0.2, 0.15]))):
+        _standing(rng, stock, ground)
+    frames = _camera(rng, ground, size, count, static)
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.25, 0.35, 0.25, 0.15]))):
         _sprite(rng, stock, frames)
     return Scene(_light(rng, frames), static)
@@ -54,9 +57,11 @@ def _film_scene(rng, stock, size, count):
     return Scene(_light(rng, frames), static)
 
 
-def _ground(rng, stock, size):
-    """A picture larger than the frame to look at: a photograph, or generated, sometimes with scene text on it, sometimes out of focus."""
+def _ground(rng, stock, size, written):
+    """A picture larger than the frame to look at: a photograph, a page or screen, or generated; with scene text on it by the chance `written`."""
     span = 1.6 * max(size)
+    if rng.random() < 0.1:
+        return _page(rng, stock, int(span))
     if rng.random() < 0.55:
         picture = stock.pictures[rng.integers(len(stock.pictures))].astype(np.float32)
         if rng.random() < 0.5:
@@ -72,7 +77,7 @@ def _ground(rng, stock, size):
     else:
         picture = _generated(rng, int(span))
     picture = np.clip((picture - 128) * rng.uniform(0.3, 1.1) + rng.uniform(60, 190), 0, 255)
-    if rng.random() < 0.35:
+    if rng.random() < written:
         for _ in range(int(rng.integers(1, 4))):
             _scene_text(rng, stock, picture, size)
     return cv2.GaussianBlur(picture, (0, 0), rng.uniform(1, 6)) if rng.random() < 0.3 else picture
@@ -109,7 +114,7 @@ def _generated(rng, span):
 
 def _scene_text(rng, stock, picture, size):
     """Signs and print that belong to the scene: larger, in perspective, sometimes blurred, moving with what they stand on."""
-    alpha = Lettering(rng, stock, words(rng), int(rng.uniform(0.04, 0.25) * min(size))).alpha
+    alpha = Lettering(rng, stock, words(rng), int(rng.choice([rng.uniform(0.025, 0.08), rng.uniform(0.06, 0.25)]) * min(size))).alpha
     height, width = alpha.shape
     corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
     bent = corners + rng.uniform(-0.22, 0.22, (4, 2)) * [min(width, 3 * height), height]
@@ -123,6 +128,46 @@ def _scene_text(rng, stock, picture, size):
         plate = cv2.fillConvexPoly(np.zeros_like(picture), np.int32(target + (target - target.mean(0)) * 0.12), 1.0)
         picture += (rng.uniform(0, 255) - picture) * plate * rng.uniform(0.6, 1)
     picture += (rng.choice([rng.uniform(0, 80), rng.uniform(150, 255)]) - picture) * laid * rng.uniform(0.5, 1)
+
+
+def _page(rng, stock, span):
+    """Print or a screen: columns of words in lines, between rules and boxes, dark on light or light on dark."""
+    paper, ink = rng.choice([[rng.uniform(190, 255), rng.uniform(0, 90)], [rng.uniform(10, 60), rng.uniform(140, 240)]])
+    picture = np.full((span, span), paper, np.float32) + np.linspace(0, rng.uniform(-30, 30), span, dtype=np.float32)
+    letters = int(rng.uniform(8, 34))
+    left = top = int(rng.uniform(0, 0.1) * span)
+    while top < span - 2 * letters:
+        line = Lettering(rng, stock, words(rng, 2, 8), letters).alpha[:, : span - left]
+        if rng.random() < 0.85:
+            picture[top : top + len(line), left : left + line.shape[1]] += (ink - paper) * line[: span - top]
+        else:
+            cv2.rectangle(picture, (left, top), (int(rng.uniform(0.3, 1) * span), top + letters), float(ink), int(rng.choice([-1, 1, 2])))
+        top += int(letters * rng.choice([1.3, 1.5, 2.5], p=[0.6, 0.3, 0.1]))
+    return np.clip(picture, 0, 255)
+
+
+def _standing(rng, stock, ground):
+    """Something that belongs to the place, where nothing moves it: a bottle, a box, a plate, with a sharp edge and at times a word on it."""
+    height, width = (int(rng.uniform(0.05, 0.35) * edge) for edge in (min(ground.shape), min(ground.shape)))
+    shape = np.zeros((height, width), np.float32)
+    kind = rng.integers(3)
+    if kind == 0:
+        cv2.ellipse(shape, (width // 2, height // 2), (max(1, width // 2 - 2), max(1, height // 2 - 2)), 0, 0, 360, 1.0, -1, cv2.LINE_AA)
+    elif kind == 1:
+        shape[2:-2, 2:-2] = 1
+    else:
+        neck = np.interp(np.linspace(0, 1, height), [0, 0.25, 0.4, 1], [0.15, 0.15, 0.45, 0.45]) * width
+        shape = (np.abs(np.arange(width) - width / 2)[None] < neck[:, None]).astype(np.float32)
+    look = np.full_like(shape, rng.uniform(0, 255)) + np.linspace(0, rng.uniform(-80, 80), width, dtype=np.float32)
+    if rng.random() < 0.5:
+        label = Lettering(rng, stock, words(rng, 1, 2), max(6, height // int(rng.integers(4, 9)))).alpha[: height // 2, :width]
+        at = (height // 2, (width - label.shape[1]) // 2)
+        look[at[0] : at[0] + len(label), at[1] : at[1] + label.shape[1]] += (rng.uniform(0, 255) - look.mean()) * label[: height - at[0]]
+    y, x = (int(rng.uniform(0.15, 0.85) * edge) for edge in ground.shape)
+    seen = ground[y : y + height, x : x + width]
+    cover = cv2.GaussianBlur(shape, (0, 0), rng.uniform(0.4, 2))
+    inside = (slice(len(seen)), slice(seen.shape[1]))
+    seen += (np.clip(look, 0, 255)[inside] - seen) * cover[inside]
 
 
 def _camera(rng, ground, size, count, static):

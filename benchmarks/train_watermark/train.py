@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from make import FIELDS
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -61,7 +62,16 @@ def varied(batch: dict[str, Tensor], portrait: bool, rng: np.random.Generator) -
     if rng.random() < 0.25:
         batch["pictures"] = 255 - batch["pictures"]
         batch["planes"] = torch.cat([batch["planes"][:, :6], 255 - batch["planes"][:, 6:7], batch["planes"][:, 7:]], 1)
-    return {name: tensor.float().contiguous() for name, tensor in batch.items()}
+    batch = {name: tensor.float().contiguous() for name, tensor in batch.items()}
+    return toned(batch, float(rng.uniform(0.6, 1.2)), float(rng.uniform(-25, 25))) if rng.random() < 0.5 else batch
+
+
+def toned(batch: dict[str, Tensor], contrast: float, lift: float) -> dict[str, Tensor]:
+    """The batch as a film of another contrast around mid-grey, lifted by some grey levels, would have given it."""
+    planes = batch["planes"]
+    edges, level, spreads = planes[:, :6] * contrast**0.5, (planes[:, 6:7] - 128) * contrast + 128 + lift, planes[:, 7:] * contrast
+    pictures = ((batch["pictures"] - 128) * contrast + 128 + lift).clamp(0, 255)
+    return batch | {"planes": torch.cat([edges, level.clamp(0, 255), spreads], 1), "pictures": pictures}
 
 
 def losses(network: WatermarkNetwork, batch: dict[str, Tensor]) -> Tensor:
@@ -98,7 +108,7 @@ def train(data: Path, out: Path, steps: int, pool: int, first_pool: int, rate: f
     torch.manual_seed(seed)
     network = WatermarkNetwork().to(memory_format=torch.channels_last).train()
     if start:
-        network.load_state_dict(torch.load(start, weights_only=True))
+        network.load_state_dict(load_file(start) if start.suffix == ".safetensors" else torch.load(start, weights_only=True))
     averaged = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=0.1, div_factor=10, final_div_factor=200)
@@ -136,6 +146,8 @@ def train(data: Path, out: Path, steps: int, pool: int, first_pool: int, rate: f
             torch.save(stored, out / "checkpoint.partial")
             (out / "checkpoint.partial").rename(out / "checkpoint.pt")
             torch.save(averaged, out / "averaged.pt")
+        if step % 500 == 0:
+            torch.save(averaged, out / f"averaged-{step:05d}.pt")
         if step == steps:
             return
 
@@ -150,7 +162,7 @@ def main() -> None:
     parser.add_argument("--first-pool", type=int, default=8, help="chunks to draw from at first")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="averaged.pt of an earlier round")
+    parser.add_argument("--start", type=Path, help="averaged.pt of an earlier round, or shipped weights")
     given = parser.parse_args()
     torch.set_num_threads(1)
     train(given.data, given.out, given.steps, given.pool, given.first_pool, given.rate, given.seed, given.start)

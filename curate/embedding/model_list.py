@@ -99,7 +99,7 @@ WATERMARK = Model(
     "package:clipmill",
     "Apache-2.0",
     "Finds marks laid over a film; made by benchmarks/train_watermark, described in curate/weights/watermark.md",
-    (ModelFile("weights/watermark-1.safetensors", 1729748, "acd8010966acf5ca68db94be2c3c009f5d5add0fc08fa3dea95418f1fc3f9cf3"),),
+    (ModelFile("weights/watermark-2.safetensors", 1729748, "4f589342be56a2317a20ce27443639efbf0ea93596736edc2bdedebf1d6dbf8f"),),
 )
 
 TEXT_DETECTOR = Model(

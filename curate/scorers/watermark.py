@@ -24,7 +24,7 @@ class Watermark(Scorer):
     """
 
     name = "watermark"
-    version = "1"
+    version = "2"
     columns = columns("watermark", "watermark_box")
     needs = frozenset({"proxies", "edges"})
     models: ClassVar = (MODEL,)

@@ -100,7 +100,7 @@ def test_an_image_without_maps_is_measured_as_a_still(scorer):
 
 def test_numbers_are_signed_with_the_digest_of_the_weights_and_of_allowed_marks(monkeypatch, tmp_path):
     plain = Watermark.identity()
-    assert plain.startswith("watermark@1-") and len(plain) == len("watermark@1-") + 8
+    assert plain.startswith("watermark@2-") and len(plain) == len("watermark@2-") + 8
     cv2.imwrite(str(tmp_path / "own.png"), logo())
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert Watermark.identity().startswith(plain + "-allowing-")
