@@ -34,7 +34,7 @@ RECIPE = Recipe(name="generated", duplicates=Duplicates(keep="all"), encoding=En
 SHAPES = ("ball", "box", "cross")
 COLOURS = {"red": (220, 40, 40), "green": (40, 190, 60), "blue": (50, 80, 230), "yellow": (235, 215, 50)}
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
-SPEEDS = {"slowly": 0.5, "fast": 1.0}  # share of the frame crossed in the clip
+SPEEDS = {"slowly": 0.3, "fast": 0.55}  # share of the frame crossed in the clip
 SIZE, FPS = 128, 24
 
 
@@ -72,16 +72,16 @@ def combinations(copies: int) -> Iterator[Factors]:
 
 
 def render(factors: Factors, frames: int, size: int = SIZE) -> np.ndarray:
-    """The clip, uint8 (frames, size, size, 3). The path passes the centre of the frame (give or take a tenth) half-way through."""
+    """The clip, uint8 (frames, size, size, 3). The path begins at the centre of the frame, give or take a twentieth."""
     draw = np.random.default_rng([factors.index, *factors.name.encode()])
     across, down = np.meshgrid(np.linspace(-0.5, 0.5, size), np.linspace(-0.5, 0.5, size))
     background = _background(draw, across, down)
-    centre, radius = draw.uniform(-0.1, 0.1, 2), draw.uniform(0.15, 0.2)
+    centre, radius = draw.uniform(-0.05, 0.05, 2), draw.uniform(0.17, 0.22)
     step = np.array(DIRECTIONS[factors.direction]) * SPEEDS[factors.speed]
     edge = 1.0 / size
     clip = np.empty((frames, size, size, 3), np.uint8)
     for number in range(frames):
-        x, y = centre + step * (number / max(1, frames - 1) - 0.5)
+        x, y = centre + step * number / max(1, frames - 1)
         distance = _distance(factors.shape, across - x, down - y, radius)
         cover = np.clip(0.5 - distance / edge, 0, 1)[..., None]
         clip[number] = np.round(background * (1 - cover) + np.array(COLOURS[factors.colour]) * cover)

@@ -34,22 +34,12 @@ from train.loop import train
 from train.shards import Shards
 
 COSINE: dict[str, Any] = {"learning_rate_schedule": "cosine"}
+PLAIN: dict[str, Any] = {"prediction": "flow", "start": "plain", "timesteps": "last", "latent": "exact", **COSINE}
 AUTOENCODE = Phase(task="autoencode", steps=120, batch=8, frames=1, height=64, width=64, **COSINE)
 PHASES = {
-    "base": Phase(task="text_to_video", steps=900, frames=8, height=16, width=16, stride=(3, 3), **COSINE, ema_decay=0.99),
-    "interpolation": Phase(task="interpolate", steps=600, frames=9, height=24, width=24, stride=(2, 2), prediction="residual", ema_decay=0.98, **COSINE),
-    "vsr": Phase(
-        task="upscale",
-        steps=600,
-        batch=2,
-        frames=4,
-        height=64,
-        width=64,
-        prediction="residual",
-        noise_level=0,
-        **COSINE,
-        ema_decay=0.98,
-    ),
+    "base": Phase(task="text_to_video", steps=400, frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **COSINE),
+    "interpolation": Phase(task="interpolate", steps=160, frames=5, height=24, width=24, stride=(5, 5), keys="both", ema_decay=0.98, **PLAIN),
+    "vsr": Phase(task="upscale", steps=220, batch=1, frames=8, height=32, width=32, noise_level=100, ema_decay=0.98, **PLAIN),
 }
 
 
@@ -139,7 +129,7 @@ def arms(shards: Path, out: Path, share: float, stages: list[str]) -> list[Arm]:
 
 
 def train_autoencoder(shards: Path, out: Path) -> Path:
-    """The decoder of the latent space, which all arms and seeds share: it is not what is asked about."""
+    """The decoder of the base's latent space, which all arms and seeds share: it is not what is asked about."""
     run = TrainingRun(name="learns", shards=str(shards), phases=(AUTOENCODE,))
     return train(run, out / "autoencoder") / "autoencoder"
 
@@ -151,9 +141,10 @@ def run_arm(arm: Arm, seed: int, held: Path, autoencoder: Path, out: Path) -> Me
     if done.exists():
         return Measured(arm.stage, arm.name, seed, **json.loads(done.read_text()))
     part = folder / "cascade" / "autoencoder"
-    if not part.exists():
+    if arm.stage == "base" and not part.exists():
         shutil.copytree(autoencoder, part)
-    run = TrainingRun(name="learns", seed=seed, shards=str(arm.shards), phases=(AUTOENCODE, arm.phase))
+    phases = (AUTOENCODE, arm.phase) if arm.stage == "base" else (arm.phase,)
+    run = TrainingRun(name="learns", seed=seed, shards=str(arm.shards), phases=phases)
     began = time.process_time()
     cascade = train(run, folder)
     trained = time.process_time()
@@ -203,7 +194,7 @@ def main() -> None:
     given: Any = parser.parse_args()
     shards = make_shards(given.out, given.copies, given.straight)
     chosen = arms(shards["seen"], given.out, given.share, given.stages)
-    autoencoder = train_autoencoder(shards["seen"], given.out)
+    autoencoder = train_autoencoder(shards["seen"], given.out) if "base" in given.stages else given.out
     measured = []
     for seed in given.seeds:
         for arm in chosen:

@@ -10,9 +10,9 @@ import torch
 from benchmarks.generated_corpus import COLOURS, DIRECTIONS, Factors, combinations, held_out
 from train.cascade import Cascade, open_cascade
 from train.clips import to_clip, to_frames
-from train.conditions import blend_keys, resize_clip
+from train.conditions import blend_keys, noise_low_resolution, resize_clip
 from train.data import ClipReader, held_out_batches
-from train.draws import held_out_draws
+from train.draws import generator, held_out_draws
 from train.metrics import held_out_losses, open_task
 from train.quality import psnr
 from train.shards import Shards
@@ -20,8 +20,9 @@ from train.shards import Shards
 LEVELS = (500, 700, 800, 900, 950)
 MOTION_LEVELS = (850, 950)
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
-SAMPLES_EACH, STEPS, GUIDANCE = 1, 12, 3.0
+SAMPLES_EACH, STEPS, GUIDANCE = 1, 10, 3.0
 CLIPS = 24
+LOW_RESOLUTION_LEVELS = {"clean": 0, "noisy": 50}
 
 
 @dataclass(frozen=True)
@@ -50,27 +51,28 @@ def measure_base(cascade: Path, held: Path, seed: int) -> dict[str, float]:
     followed = [follows(opened, factors, 100 * seed + turn) for factors in unseen_factors() for turn in range(SAMPLES_EACH)]
     shares = {f"samples of the right {name}": float(np.mean([one[name] for one in followed])) for name in ("colour", "direction")}
     motion = float(np.mean([one["motion"] for one in followed]))
-    gains = {"gain of the right caption": float((wrong - loss).mean()), "gain of the right direction": direction_gain(cascade, held)}
+    gains = {"gain of the right caption": float((wrong - loss).mean()), **directions_told(cascade, held)}
     return {"held-out loss": float(loss.mean()), **gains, **shares, "motion the right way, frame widths": motion}
 
 
 @torch.no_grad()
-def direction_gain(cascade: Path, held: Path) -> float:
-    """How much more the loss is under a caption that differs in the direction alone."""
+def directions_told(cascade: Path, held: Path) -> dict[str, float]:
+    """What the direction in the caption does to the loss, all else in it kept: how much more it is when turned round, and how often the
+    right one of four has the least."""
     task, network, reader = open_task(cascade, str(held), "text_to_video")
-    gains = []
+    gains, right = [], []
     for batch in held_out_batches(reader, 4):
-        turned = batch.with_captions([turned_round(caption) for caption in batch.captions])
+        true = [caption.rstrip(".").split()[-1] for caption in batch.captions]
+        losses = {direction: torch.zeros(len(true)) for direction in DIRECTIONS}
         for level in MOTION_LEVELS:
-            right, wrong = (task.losses(network, shown, held_out_draws(0, batch.keys, level)) for shown in (batch, turned))
-            gains += (wrong - right).tolist()
-    return float(np.mean(gains))
-
-
-def turned_round(caption: str) -> str:
-    """The caption with its last word, the direction, turned round."""
-    words = caption.rstrip(".").split()
-    return " ".join([*words[:-1], OPPOSITE[words[-1]]])
+            for direction in DIRECTIONS:
+                shown = batch.with_captions([" ".join([*caption.split()[:-1], direction]) for caption in batch.captions])
+                losses[direction] += task.losses(network, shown, held_out_draws(0, batch.keys, level)) / len(MOTION_LEVELS)
+        for number, direction in enumerate(true):
+            told = {name: float(loss[number]) for name, loss in losses.items()}
+            gains.append(told[OPPOSITE[direction]] - told[direction])
+            right.append(min(told, key=told.__getitem__) == direction)
+    return {"gain of the right direction": float(np.mean(gains)), "right direction of four has the least loss": float(np.mean(right))}
 
 
 def unseen_factors() -> list[Factors]:
@@ -123,16 +125,32 @@ def measure_interpolation(cascade: Path, held: Path, seed: int) -> dict[str, flo
 def measure_upscaling(cascade: Path, held: Path, seed: int) -> dict[str, float]:
     """Enlarged frames against the originals, and against bicubic; and their changes from frame to frame, which a twin that sees
     single frames cannot keep together."""
-    opened, size, rows = open_cascade(cascade), 64, []
-    whole = next(phase for phase in opened.training_run.phases if phase.task == "upscale").frames > 1
-    for number, (frames, caption) in enumerate(real_clips(opened, held, "upscale", frames=4)):
-        small = to_frames(resize_clip(to_clip(frames), size // 4, size // 4))
-        plain = to_frames(resize_clip(to_clip(small), size, size))
-        parts = [small] if whole else [small[place : place + 1] for place in range(len(small))]
-        made = np.concatenate([opened.upscale(part, caption, 100 * seed + number + turn, noise_level=0) for turn, part in enumerate(parts)])
-        steps = psnr(*(np.diff(clip.astype(np.int16), axis=0) / 2 + 127.5 for clip in (made, frames)))
-        rows.append({**_against(made, plain, frames, "bicubic"), "change between frames, dB": steps})
+    opened, rows = open_cascade(cascade), []
+    phase = next(phase for phase in opened.training_run.phases if phase.task == "upscale")
+    for number, (frames, caption) in enumerate(real_clips(opened, held, "upscale", frames=8)):
+        told: dict[str, float] = {}
+        for name, level in LOW_RESOLUTION_LEVELS.items():
+            small, plain = made_small(frames, level, generator(seed, "low resolution", number))
+            parts = [small] if phase.frames > 1 else [small[place : place + 1] for place in range(len(small))]
+            made = np.concatenate([upscaled(opened, part, caption, level) for part in parts])
+            steps = psnr(*(np.diff(clip.astype(np.int16), axis=0) / 2 + 127.5 for clip in (made, frames)))
+            found = {**_against(made, plain, frames, "bicubic"), "change between frames, dB": steps}
+            told |= {f"{name} input: {measure}": value for measure, value in found.items()}
+        rows.append(told)
     return _means(rows)
+
+
+def made_small(frames: np.ndarray, level: int, chance: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Frames at a quarter of their size, noised to a level, and those enlarged by bicubic interpolation."""
+    height, width = frames.shape[1:3]
+    low = resize_clip(to_clip(frames), height // 4, width // 4).clamp(-1, 1)
+    small = to_frames(noise_low_resolution(low, torch.randn(low.shape, generator=chance), torch.tensor([level])))
+    return small, to_frames(resize_clip(to_clip(small), height, width))
+
+
+def upscaled(cascade: Cascade, small: np.ndarray, caption: str, level: int) -> np.ndarray:
+    """Frames enlarged that are as noisy as the level says already: none is added."""
+    return cascade.upscale(small, caption, noise_level=level, add_noise=False)
 
 
 def _against(made: np.ndarray, plain: np.ndarray, true: np.ndarray, plain_name: str) -> dict[str, float]:

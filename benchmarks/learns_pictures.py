@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.learns_measures import GUIDANCE, STEPS, real_clips, unseen_factors
+from benchmarks.learns_measures import GUIDANCE, LOW_RESOLUTION_LEVELS, STEPS, made_small, real_clips, unseen_factors, upscaled
 from train.cascade import Cascade, open_cascade
 from train.clips import to_clip, to_frames
-from train.conditions import blend_keys, resize_clip
+from train.conditions import blend_keys
+from train.draws import generator
 
 SMOOTHED = 15
 ROWS = {"base": 6, "interpolation": 2, "vsr": 2}
@@ -64,10 +65,11 @@ def _interpolation_rows(cascade: Cascade, held: Path) -> list[tuple[str, np.ndar
 
 def _upscaling_rows(cascade: Cascade, held: Path) -> list[tuple[str, np.ndarray]]:
     rows = []
-    for frames, caption in real_clips(cascade, held, "upscale", ROWS["vsr"]):
-        small = to_frames(resize_clip(to_clip(frames), frames.shape[1] // 4, frames.shape[2] // 4))
-        bicubic = to_frames(resize_clip(to_clip(small), *frames.shape[1:3]))
-        rows += [(f"real, bicubic, enlarged: {caption}", np.stack([frames[1], bicubic[1], cascade.upscale(small, caption, noise_level=0)[1]]))]
+    for number, (frames, caption) in enumerate(real_clips(cascade, held, "upscale", ROWS["vsr"])):
+        for name, level in LOW_RESOLUTION_LEVELS.items():
+            small, bicubic = made_small(frames, level, generator("picture", number))
+            told = {"real": frames, f"{name} input, bicubic": bicubic, f"{name} input, enlarged": upscaled(cascade, small, caption, level)}
+            rows += [(f"{title}: {caption}", clip) for title, clip in told.items() if title != "real" or name == "clean"]
     return rows
 
 

@@ -57,8 +57,8 @@ class Case:
 CPU_CASES = (
     Case("tiny", Phase(task="autoencode", steps=1, batch=8, frames=1, height=64, width=64)),
     Case("tiny", Phase(task="text_to_video", steps=1, batch=4, frames=16, height=32, width=32)),
-    Case("tiny", Phase(task="interpolate", steps=1, batch=4, frames=13, height=32, width=32, prediction="residual")),
-    Case("tiny", Phase(task="upscale", steps=1, batch=2, frames=4, height=128, width=128, prediction="residual")),
+    Case("tiny", Phase(task="interpolate", steps=1, batch=4, frames=13, height=32, width=32, prediction="flow", start="plain")),
+    Case("tiny", Phase(task="upscale", steps=1, batch=2, frames=4, height=128, width=128, prediction="flow", start="plain")),
 )
 CUDA_CASES = tuple(
     Case(preset, phase)

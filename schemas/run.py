@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from schemas.document import Document
 
 Task = Literal["autoencode", "text_to_video", "interpolate", "upscale"]
-Prediction = Literal["epsilon", "v", "flow", "sample", "residual"]
+Prediction = Literal["epsilon", "v", "flow", "sample"]
+Latent = Literal["embedded", "exact", "stable-diffusion"]
 NoiseSchedule = Literal["lavie", "stable-diffusion", "shifted-cosine", "zero-terminal-snr"]
 
 
@@ -32,9 +33,17 @@ class Phase(Document):
     optimizer: Literal["adamw", "adamw-fused", "adamw-8bit"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float | None = Field(default=1.0, gt=0, description="largest norm of the gradient; None does not clip")
-    prediction: Prediction = Field(default="v", description="`residual` is the clean latents' difference from the plain answer: blending, or bicubic")
+    prediction: Prediction = Field(default="v", description="what the network answers with: noise, velocity, or clean latents")
+    start: Literal["noise", "plain"] = Field(
+        default="noise",
+        description="where the path to the clean latents begins; `plain`, with `flow` for `interpolate` and `upscale`, is blending or bicubic enlargement",
+    )
+    latent: Latent | None = Field(default=None, description="the latent space of this phase, where it is not the run's")
+    keys: Literal["nearest", "both"] = Field(default="nearest", description="for `interpolate`, which key frames each frame is shown; LaVie's is the nearest")
     noise_schedule: NoiseSchedule = "shifted-cosine"
-    timesteps: Literal["stratified", "uniform", "logit-normal"] = "stratified"
+    timesteps: Literal["stratified", "uniform", "logit-normal", "late", "last"] = Field(
+        default="stratified", description="which diffusion times are drawn; `late` prefers high noise, `last` is for one-step answers from `start`"
+    )
     min_snr_gamma: float | None = Field(default=None, gt=0)
     condition_noise: int = Field(default=0, ge=0, lt=1000, description="for `interpolate`, the largest diffusion time of noise on its key frames")
     noise_level: int = Field(default=350, ge=0, lt=1000, description="for `upscale`, the largest noise level of its low-resolution input")
@@ -59,8 +68,8 @@ class Phase(Document):
             raise ValueError(f"accumulate: a batch of {self.batch} cannot be computed in {self.accumulate} equal parts")
         if self.stride[0] < 1 or self.stride[1] < self.stride[0]:
             raise ValueError(f"stride: give the smallest and the largest step between frames, such as [1, 4]; not {list(self.stride)}")
-        if self.prediction == "residual" and self.task not in ("interpolate", "upscale"):
-            raise ValueError("prediction: `residual` needs a plain answer to improve on, which only interpolate and upscale have")
+        if self.start == "plain" and (self.task not in ("interpolate", "upscale") or self.prediction != "flow"):
+            raise ValueError("start: `plain` needs a plain answer to begin at, which only interpolate and upscale have, and prediction = 'flow'")
         return self
 
 
@@ -73,7 +82,7 @@ class TrainingRun(Document):
     held_out: str | None = Field(default=None, description="folder of shards to validate on")
     preset: Literal["tiny", "compact", "lavie"] = "tiny"
     init: str = "scratch"
-    latent: Literal["embedded", "stable-diffusion"] = "embedded"
+    latent: Latent = Field(default="embedded", description="the latent space; `exact` is 2x2 patches of pixels and loses nothing")
     text: Literal["embedded", "clip"] = "embedded"
     models: str | None = Field(default=None, description="folder with the published autoencoder and text encoder, where `latent` or `text` asks for them")
     precision: Literal["float32", "bfloat16"] = "float32"

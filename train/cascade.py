@@ -14,13 +14,13 @@ from torch import Tensor
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
 from train.clips import to_clip, to_frames, write_mp4
-from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resize_clip
+from train.conditions import blend_keys, noise_low_resolution, resize_clip
 from train.draws import generator
-from train.encoders import LatentSpace, TextFeatures, open_latent_space, open_text, published_folder
+from train.encoders import LatentSpace, TextFeatures, latent_of, open_latent_space, open_text, published_folder
+from train.presets import STAGES
 from train.samplers import denoise, guided, in_chunks
-from train.tasks import TASKS
+from train.tasks import TASKS, shown_keys
 
-STAGES = {"base": "text_to_video", "interpolation": "interpolate", "vsr": "upscale"}
 LOW_RESOLUTION_NOISE = 50  # LaVie's noise level when it samples
 
 
@@ -52,7 +52,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class Plain:
-    """The plain answer that a `residual` stage improves on, blending or bicubic: in pixels, and in the latents the stage works in."""
+    """The plain answer that a stage may start from, blending or bicubic: in pixels, and in the latents the stage works in."""
 
     clip: Tensor
     latents: Tensor
@@ -84,14 +84,23 @@ class Cascade(DiffusionPipeline):
         self.latents = (open_latent_space(self.training_run) if autoencoder is None else LatentSpace(autoencoder)).in_tiles()
         self.register_modules(base=base, interpolation=interpolation, vsr=vsr, autoencoder=self.latents.autoencoder)
         self.register_to_config(run=run)
-        own_space = vsr is not None and published_folder(self.training_run, "vsr") != self.training_run.models
-        self._upscaler_latents = open_latent_space(self.training_run, "vsr").in_tiles() if own_space and not self.latents.embedded else self.latents
+        self._spaces = {stage: self._open_space(stage) for stage in STAGES}
         self.set_progress_bar_config(disable=True)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that were trained, in order."""
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+
+    def _open_space(self, stage: str) -> LatentSpace:
+        run = self.training_run
+        latent = latent_of(run, stage)
+        own = latent == "stable-diffusion" and getattr(self, stage) is not None and published_folder(run, stage) != run.models
+        return open_latent_space(run, stage).in_tiles() if own or latent != run.latent else self.latents
+
+    def space_of(self, stage: str) -> LatentSpace:
+        """The latent space that a stage works in, where the cascade is."""
+        return self._spaces[stage].to(self.device)
 
     def text_of(self, stage: str) -> TextFeatures:
         """The text encoder that a stage was trained with."""
@@ -126,9 +135,10 @@ class Cascade(DiffusionPipeline):
         chosen = self._stages_upto(upto)
         asked = _Asked(prompt, negative_prompt, seed, steps, guidance, sampler, guidance_rescale, listener, self.training_run.preset == "lavie")
         latents = self._generate(asked)
-        clip = self.latents.decode(latents)
+        clip = self.space_of("base").decode(latents)
         if "interpolation" in chosen:
-            clip = self._interpolate(clip, latents, asked)
+            shared = self._spaces["base"] is self._spaces["interpolation"]
+            clip = self._interpolate(clip, asked, latents if shared else None)
         if "vsr" in chosen:
             clip = self._upscale(clip, asked)
         return to_frames(clip)
@@ -138,13 +148,27 @@ class Cascade(DiffusionPipeline):
         """More frames of a video of one's own: uint8 (K, H, W, 3) to (1 + scale·(K-1), H, W, 3)."""
         asked = _Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance})
         clip = to_clip(frames).to(self.device)
-        return to_frames(self._interpolate(clip, self.latents.encode(clip), asked))
+        return to_frames(self._interpolate(clip, asked))
 
     @torch.no_grad()
-    def upscale(self, frames: np.ndarray, prompt: str = "", seed: int = 0, steps: int = 1, guidance: float = 1.0, noise_level: int | None = None) -> np.ndarray:
-        """Larger frames of a video of one's own: uint8 (F, H, W, 3) to (F, scale·H, scale·W, 3)."""
+    def upscale(
+        self,
+        frames: np.ndarray,
+        prompt: str = "",
+        seed: int = 0,
+        steps: int = 1,
+        guidance: float = 1.0,
+        noise_level: int | None = None,
+        add_noise: bool = True,
+    ) -> np.ndarray:
+        """Larger frames of a video of one's own: uint8 (F, H, W, 3) to (F, scale·H, scale·W, 3).
+
+        Args:
+            noise_level: to which the frames are noised first, 0 to what the phase was trained with; as LaVie samples when None.
+            add_noise: whether they are; not where they are as noisy as that already.
+        """
         asked = _Asked(prompt, None, seed, {"vsr": steps}, {"vsr": guidance})
-        return to_frames(self._upscale(to_clip(frames).to(self.device), asked, noise_level))
+        return to_frames(self._upscale(to_clip(frames).to(self.device), asked, noise_level, add_noise))
 
     @torch.no_grad()
     def extend(self, frames: np.ndarray, prompt: str, times: int = 1, seed: int = 0, steps: int = 25, guidance: float = 4.0) -> np.ndarray:
@@ -159,39 +183,41 @@ class Cascade(DiffusionPipeline):
         """
         if self._phase("base").first_frame == 0:
             raise DocumentError("this base was not trained to go on from a frame: set `first_frame` (say 0.3) in its phase and train it")
-        parts = [frames]
+        parts, space = [frames], self.space_of("base")
         for turn in range(times):
-            last = self.latents.encode(to_clip(parts[-1][-1:]).to(self.device))
+            last = space.encode(to_clip(parts[-1][-1:]).to(self.device))
             further = self._generate(_Asked(prompt, None, seed + turn + 1, steps, guidance), last)
-            parts.append(to_frames(self.latents.decode(further))[1:])
+            parts.append(to_frames(space.decode(further))[1:])
         return np.concatenate(parts)
 
     def _generate(self, asked: _Asked, first_frame: Tensor | None = None) -> Tensor:
         phase = self._phase("base")
-        shrink = self.latents.downscale
-        noise = asked.noise("base", (self.latents.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
+        space = self._spaces["base"]
+        shrink = space.downscale
+        noise = asked.noise("base", (space.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
         return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text), first_frame=first_frame)
 
-    def _interpolate(self, clip: Tensor, keys: Tensor, asked: _Asked) -> Tensor:
-        """All frames (1, 3, F, H, W), from the key frames and their latents."""
-        scale = self._phase("interpolation").scale
-        condition = repeat_keys(keys, scale)
-        noise = asked.noise("interpolation", condition.shape[1:]).to(keys)
+    def _interpolate(self, clip: Tensor, asked: _Asked, keys: Tensor | None = None) -> Tensor:
+        """All frames (1, 3, F, H, W), from the key frames, and their latents where they are known."""
+        phase, space = self._phase("interpolation"), self.space_of("interpolation")
+        keys = space.encode(clip) if keys is None else keys
+        condition = shown_keys(keys, phase)
+        noise = asked.noise("interpolation", (space.channels, *condition.shape[2:])).to(keys)
 
         def answer(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
             return self.interpolation(torch.cat([noised, condition.expand(len(noised), -1, -1, -1, -1)], dim=1), time, text)
 
-        plain = Plain(blend_keys(clip, scale), blend_keys(keys, scale)) if self._phase("interpolation").prediction == "residual" else None
-        return self._decoded(self.latents, self._denoise("interpolation", noise, asked, answer, plain), plain)
+        plain = Plain(blend_keys(clip, phase.scale), blend_keys(keys, phase.scale)) if phase.start == "plain" else None
+        return self._decoded(space, self._denoise("interpolation", noise, asked, answer, plain), plain)
 
-    def _upscale(self, low: Tensor, asked: _Asked, noise_level: int | None = None) -> Tensor:
+    def _upscale(self, low: Tensor, asked: _Asked, noise_level: int | None = None, add_noise: bool = True) -> Tensor:
         phase = self._phase("vsr")
         height, width = low.shape[-2] * phase.scale, low.shape[-1] * phase.scale
         level = torch.tensor([min(LOW_RESOLUTION_NOISE, phase.noise_level) if noise_level is None else noise_level], device=low.device)
-        noised_low = noise_low_resolution(low, asked.noise("low resolution", low.shape[1:]).to(low), level)
-        space = self._upscaler_latents.to(self.device)
+        noised_low = noise_low_resolution(low, asked.noise("low resolution", low.shape[1:]).to(low), level) if add_noise else low
+        space = self.space_of("vsr")
         large = resize_clip(noised_low, height, width).clamp(-1, 1)
-        plain = Plain(large, space.encode(large)) if phase.prediction == "residual" else None
+        plain = Plain(large, space.encode(large)) if phase.start == "plain" else None
         seen = resize_clip(noised_low, height // space.downscale, width // space.downscale)
         noise = asked.noise("vsr", (space.channels, *seen.shape[2:])).to(low)
 
@@ -234,8 +260,8 @@ class Cascade(DiffusionPipeline):
 
         sampler = asked.sampler or ("euler" if phase.prediction == "flow" else "ddim")
         chance = generator(asked.seed, "sampler", stage)
-        plain_latents = None if plain is None else plain.latents
-        return denoise(network, noise, phase, sampler, steps, chance, plain_latents, first_frame, lambda done: asked.listener(f"sample {stage}", done, steps))
+        start = noise if plain is None else plain.latents
+        return denoise(network, start, phase, sampler, steps, chance, first_frame, lambda done: asked.listener(f"sample {stage}", done, steps))
 
     def _phase(self, stage: str) -> Phase:
         return next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])

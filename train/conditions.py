@@ -23,6 +23,12 @@ def repeat_keys(keys: Tensor, scale: int) -> Tensor:
     return keys[:, :, nearest_keys(frames, scale).to(keys.device)]
 
 
+def both_keys(keys: Tensor, scale: int) -> Tensor:
+    """(B, C, K, h, w) key latents to (B, 2·C, 1 + scale·(K-1), h, w): each frame has the key before it (or at it) and the next one."""
+    before = torch.arange(1 + scale * (keys.shape[2] - 1), device=keys.device) // scale
+    return torch.cat([keys[:, :, before], keys[:, :, (before + 1).clamp(max=keys.shape[2] - 1)]], dim=1)
+
+
 def blend_keys(keys: Tensor, scale: int) -> Tensor:
     """The same shape by linear blending of the two keys around each frame: the plain answer to interpolation."""
     frames = 1 + scale * (keys.shape[2] - 1)

@@ -52,7 +52,8 @@ def training_draws(seed: int, task: str, step: int, places: range, batch: int, l
 
     Args:
         law: of diffusion times: `uniform`; `stratified`, one in each of `batch` equal ranges (Kingma et al. 2021, VDM, appendix I.1);
-            `logit-normal` (Esser et al. 2024, section 3.1), stratified as well.
+            `logit-normal` (Esser et al. 2024, section 3.1), stratified as well; `late`, stratified, half of them in the last eighth,
+            where only the caption tells what is to be seen; `last`, the last one for all.
     """
     shared = generator(seed, task, "timesteps", step)
     share = torch.rand(batch, generator=shared)
@@ -60,6 +61,10 @@ def training_draws(seed: int, task: str, step: int, places: range, batch: int, l
         share = (torch.randperm(batch, generator=shared) + share) / batch
     if law == "logit-normal":
         share = torch.sigmoid(torch.special.ndtri(share.double().clamp(1e-6, 1 - 1e-6))).float()
+    if law == "late":
+        share = 1 - (1 - share) ** 3
+    if law == "last":
+        share = torch.ones(batch)
     times = (share * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
     return Draws(times[places.start : places.stop], tuple(generator(seed, task, "clip", step, place) for place in places))
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from schemas.document import DocumentError
 from schemas.run import TrainingRun
-from train.autoencoder import PatchAutoencoder
+from train.autoencoder import ExactPatches, PatchAutoencoder
+from train.presets import STAGES
 
 MINILM_TOKENS = 24
 UPSCALER = "upscaler"
@@ -26,7 +27,7 @@ class LatentSpace:
 
     def __init__(self, autoencoder: Any) -> None:
         self.autoencoder = autoencoder
-        self.embedded = isinstance(autoencoder, PatchAutoencoder)
+        self.embedded = isinstance(autoencoder, PatchAutoencoder | ExactPatches)
         config = autoencoder.config
         self.channels: int = autoencoder.latent_channels if self.embedded else config.latent_channels
         self.downscale: int = autoencoder.downscale if self.embedded else 2 ** (len(config.block_out_channels) - 1)
@@ -142,11 +143,16 @@ def open_encoders(run: TrainingRun, component: str, device: torch.device, traine
     Raises:
         DocumentError: published encoders are asked for and are not in the folder `models`.
     """
-    if run.latent == "embedded" and trained.exists():
+    if latent_of(run, component) == "embedded" and trained.exists():
         latents = LatentSpace(PatchAutoencoder.from_pretrained(trained, local_files_only=True).eval())
     else:
         latents = open_latent_space(run, component)
     return Encoders(latents.to(device), open_text(run.text, published_folder(run, component), str(device)))
+
+
+def latent_of(run: TrainingRun, component: str) -> str:
+    """Which latent space a part of the cascade works in: its phase's own, or the run's."""
+    return next((phase.latent for phase in run.phases if phase.task == STAGES.get(component) and phase.latent), run.latent)
 
 
 def open_latent_space(run: TrainingRun, component: str = "base") -> LatentSpace:
@@ -155,8 +161,9 @@ def open_latent_space(run: TrainingRun, component: str = "base") -> LatentSpace:
     Raises:
         DocumentError: the published autoencoder is asked for and is not in the folder `models`.
     """
-    if run.latent == "embedded":
-        return LatentSpace(PatchAutoencoder().eval())
+    latent = latent_of(run, component)
+    if latent != "stable-diffusion":
+        return LatentSpace((PatchAutoencoder() if latent == "embedded" else ExactPatches()).eval())
     folder = _models_folder(published_folder(run, component), "latent = 'stable-diffusion'") / "vae"
     return LatentSpace(AutoencoderKL.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False))
 

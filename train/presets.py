@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Preset = Literal["tiny", "compact", "lavie"]
 Stage = Literal["base", "interpolation", "vsr"]
+STAGES: dict[str, str] = {"base": "text_to_video", "interpolation": "interpolate", "vsr": "upscale"}
+"""The stages of the cascade in order, each with the task that trains it."""
 
 # How time enters the published network of each stage, whatever its size.
 TEMPORAL: dict[str, dict[str, Any]] = {
@@ -26,6 +28,8 @@ _SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "num_attention_heads": 2,
             "norm_num_groups": 8,
             "frame_positions": True,
+            "place_positions": True,
+            "text_summary": True,
         },
         "vsr": {
             "block_out_channels": (32, 64),
@@ -79,13 +83,14 @@ _SIZES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def unet_config(preset: Preset, stage: Stage, latent_channels: int = 4, text_channels: int | None = None) -> dict[str, Any]:
+def unet_config(preset: Preset, stage: Stage, latent_channels: int = 4, text_channels: int | None = None, keys: int = 1) -> dict[str, Any]:
     """VideoUNet's arguments for a preset and a stage.
 
     Args:
-        latent_channels: of the autoencoder; noisy input and prediction have as many. Interpolation adds as many of condition,
-            super-resolution three of low-resolution RGB at the size of the latents.
+        latent_channels: of the autoencoder; noisy input and prediction have as many. Interpolation adds as many of condition for
+            each key frame that a frame is shown, super-resolution three of low-resolution RGB at the size of the latents.
         text_channels: of the text encoder; by default the preset's own (384, MiniLM's, for tiny and compact).
+        keys: how many key frames interpolation shows with each frame.
 
     Raises:
         ValueError: no such preset or stage.
@@ -100,5 +105,5 @@ def unet_config(preset: Preset, stage: Stage, latent_channels: int = 4, text_cha
         config |= TEMPORAL["vsr"]
     if text_channels is not None:
         config["cross_attention_dim"] = text_channels
-    condition_channels = {"base": 0, "interpolation": latent_channels, "vsr": 3}[stage]
+    condition_channels = {"base": 0, "interpolation": keys * latent_channels, "vsr": 3}[stage]
     return config | {"in_channels": latent_channels + condition_channels, "out_channels": latent_channels}

@@ -45,17 +45,15 @@ def denoise(
     sampler: str,
     steps: int,
     chance: torch.Generator,
-    plain: Tensor | None = None,
     first_frame: Tensor | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
-    """Latents (B, C, F, h, w) from noise of that shape.
+    """Latents (B, C, F, h, w) from noise of that shape, or from the plain answer where the phase starts there.
 
     Args:
         network: answers as the phase's objective has it.
         steps: how many times the network is asked, at least.
         chance: for samplers that add noise.
-        plain: the plain answer that a `residual` objective starts from.
         first_frame: (B, C, 1, h, w) clean latents that the clip must begin with.
         progress: hears the steps done.
     """
@@ -69,10 +67,12 @@ def denoise(
             noised = torch.cat([first_frame, noised[:, :, 1:]], dim=2)
         at = (time - 1 if flow else time).round().long().clamp(0, TIMESTEPS - 1).view(1).to(noise.device)
         answer = network(noised, at)
-        if not flow:
+        if flow:
+            answer = answer * objective.unit
+        else:
             # Every scheduler takes v, and v is finite at every signal-to-noise ratio.
             kept, added = objective.shares(at)
-            answer = (kept * noised - objective.clean(noised, answer, at, plain)) / added
+            answer = (kept * noised - objective.clean(noised, answer, at)) / added
         stochastic = {"generator": chance} if sampler in ("ddpm", "dpm") and not flow else {}
         latents = scheduler.step(answer, time, latents, **stochastic).prev_sample
         progress(done)

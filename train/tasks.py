@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from schemas.run import Phase, TrainingRun
 from train.autoencoder import PatchAutoencoder
-from train.conditions import blend_keys, noise_low_resolution, repeat_keys, resize_clip
+from train.conditions import blend_keys, both_keys, noise_low_resolution, repeat_keys, resize_clip
 from train.data import Batch, pixels
 from train.degradations import degrade
 from train.draws import Draws
@@ -39,7 +39,8 @@ class Task(ABC):
         """The network to train, with weights yet to be given."""
         if self.stage is None:
             raise TypeError(f"{type(self).__name__} has no stage: it must make its own network")
-        return VideoUNet(**unet_config(run.preset, self.stage, self.encoders.latents.channels, self.encoders.text.channels))
+        keys = 2 if self.phase.keys == "both" else 1
+        return VideoUNet(**unet_config(run.preset, self.stage, self.encoders.latents.channels, self.encoders.text.channels, keys))
 
     @abstractmethod
     def errors(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
@@ -61,9 +62,9 @@ class Task(ABC):
             captions = [self.null_caption if drop else caption for caption, drop in zip(captions, dropped.tolist())]
         return self.encoders.text.encode(captions)
 
-    def _denoising_errors(self, answer: Tensor, latents: Tensor, noise: Tensor, draws: Draws, plain: Tensor | None = None) -> Tensor:
+    def _denoising_errors(self, answer: Tensor, latents: Tensor, noise: Tensor, draws: Draws) -> Tensor:
         timesteps = draws.timesteps.to(latents.device)
-        target = self.objective.target(latents, noise, timesteps, plain)
+        target = self.objective.target(latents, noise, timesteps)
         errors = (answer.float() - target.float()).square().mean(dim=1)
         return errors * self.objective.weights(timesteps).view(-1, 1, 1, 1)
 
@@ -129,11 +130,16 @@ class Interpolate(Task):
         if draws.training and self.phase.condition_noise:
             times = (draws.uniform() * (self.phase.condition_noise + 1)).long().to(latents.device)
             keys = Objective("epsilon", self.objective.kept).noised(keys, draws.normal(keys.shape[1:]).to(keys), times)
+        start = blend_keys(keys, self.phase.scale) if self.phase.start == "plain" else noise
         timesteps = draws.timesteps.to(latents.device)
-        noised = self.objective.noised(latents, noise, timesteps)
-        seen = torch.cat([noised, repeat_keys(keys, self.phase.scale)], dim=1)
+        seen = torch.cat([self.objective.noised(latents, start, timesteps), shown_keys(keys, self.phase)], dim=1)
         answer = network(seen, timesteps, self._text(batch.captions, draws))
-        return self._denoising_errors(answer, latents, noise, draws, blend_keys(keys, self.phase.scale))
+        return self._denoising_errors(answer, latents, start, draws)
+
+
+def shown_keys(keys: Tensor, phase: Phase) -> Tensor:
+    """Key latents (B, C, K, h, w) as an `interpolate` phase shows them beside every frame."""
+    return both_keys(keys, phase.scale) if phase.keys == "both" else repeat_keys(keys, phase.scale)
 
 
 class Upscale(Task):
@@ -148,19 +154,19 @@ class Upscale(Task):
         levels = self._levels(draws).to(large.device)
         noised_low = noise_low_resolution(low, draws.normal(low.shape[1:]).to(low), levels)
         noise = draws.normal(latents.shape[1:]).to(latents)
+        start = self.plain(noised_low, *large.shape[-2:]) if self.phase.start == "plain" else noise
         timesteps = draws.timesteps.to(latents.device)
         answer = network(
-            self.objective.noised(latents, noise, timesteps),
+            self.objective.noised(latents, start, timesteps),
             timesteps,
             self._text(batch.captions, draws),
             low_res=resize_clip(noised_low, *latents.shape[-2:]),
             class_labels=levels,
         )
-        plain = self.plain(noised_low, *large.shape[-2:]) if self.phase.prediction == "residual" else None
-        return self._denoising_errors(answer, latents, noise, draws, plain)
+        return self._denoising_errors(answer, latents, start, draws)
 
     def plain(self, low: Tensor, height: int, width: int) -> Tensor:
-        """Latents of the small pictures enlarged by bicubic interpolation: what `residual` improves on."""
+        """Latents of the small pictures enlarged by bicubic interpolation."""
         return self.encoders.latents.encode(resize_clip(low, height, width).clamp(-1, 1))
 
     def _levels(self, draws: Draws) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from train.attention import RotaryEmbedding, TemporalAttention
 from train.levels import LevelDesign, per_level
 from train.resnet import FrameConv
+from train.summary import PlacePositions, TextSummary
 from train.temporal import TemporalModule, over_video
 from train.transformer import Transformer
 
@@ -46,6 +47,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_norm_groups: groups of the norms inside temporal resnets and modules.
         frame_positions: whether every frame is told its number, before anything else. The published network is not: identical frames
             stay identical through attention over time, so which way time runs must be read from their noise.
+        place_positions: whether every place is told where in the picture it is; for networks of one size of picture.
+        text_summary: whether a summary of the caption joins the time embedding, besides attention to its words.
         temporal_init: `identity` zeroes all temporal outputs, so that the network starts as the image model, frame by frame.
             `reference` leaves, as the published code does, the output bias of temporal attention and the temporal resnets random.
     """
@@ -83,6 +86,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_up: tuple[int, ...] = (),
         temporal_norm_groups: int = 32,
         frame_positions: bool = False,
+        place_positions: bool = False,
+        text_summary: bool = False,
         temporal_init: Literal["identity", "reference"] = "identity",
     ) -> None:
         super().__init__()
@@ -124,6 +129,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         if rotary is not None and temporal_suffix == "temporal":
             self.temporal_rotary_emb = rotary  # listed once more at the top in the published layout
         self.temporal_positions = nn.Linear(block_out_channels[0], block_out_channels[0], bias=False) if frame_positions else None
+        self.places = PlacePositions(block_out_channels[0]) if place_positions else None
+        self.summary = TextSummary(cross_attention_dim, time_channels) if text_summary else None
         self.reset_temporal_outputs()
 
     def reset_temporal_outputs(self) -> None:
@@ -171,8 +178,12 @@ class VideoUNet(ModelMixin, ConfigMixin):
         if self.config["center_input_sample"]:
             sample = 2 * sample - 1
         time = self._embed_time(sample, timestep, class_labels)
+        if self.summary is not None:
+            time = time + self.summary(encoder_hidden_states if encoder_hidden_states.ndim == 3 else encoder_hidden_states[:, 0])
 
         x = self._numbered(self.conv_in(sample), num_images)
+        if self.places is not None:
+            x = self.places(x)
         states = [x]
         for level, temporal in zip(self.down_blocks, self.down_temporal_blocks):
             x, new_states = level(x, time, encoder_hidden_states, num_images)

@@ -52,7 +52,12 @@ def initialise(model: VideoUNet, spec: str, seed: int) -> Start:
     config, weights = ({}, {}) if spec == "scratch" else readers[kind](Path(path), model)
     _check_same_function(model, config, spec)
     reset(model, seed)
-    return Start(spec, (), tuple(used_weights(model.state_dict())), ()) if spec == "scratch" else _load(model, weights, spec)
+    if spec != "scratch":
+        return _load(model, weights, spec)
+    # The answer begins at nothing: where a phase starts at a plain answer, a random one is many times what there is to add.
+    for parameter in model.conv_out.parameters():
+        nn.init.zeros_(parameter)
+    return Start(spec, (), tuple(used_weights(model.state_dict())), ())
 
 
 def reset(model: VideoUNet, seed: int) -> None:

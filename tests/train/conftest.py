@@ -81,8 +81,8 @@ def held_out_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TINY_PHASES = (
     Phase(task="autoencode", steps=3, batch=2, frames=1, height=16, width=16),
     Phase(task="text_to_video", steps=4, batch=2, frames=4, height=16, width=16, images=1, checkpoint_every=2),
-    Phase(task="interpolate", steps=3, batch=2, frames=5, height=16, width=16, prediction="residual", checkpoint_every=2),
-    Phase(task="upscale", steps=3, batch=2, frames=2, height=32, width=32, prediction="residual", noise_level=50, checkpoint_every=2),
+    Phase(task="interpolate", steps=3, batch=2, frames=5, height=16, width=16, prediction="flow", start="plain", checkpoint_every=2),
+    Phase(task="upscale", steps=3, batch=2, frames=2, height=32, width=32, prediction="flow", start="plain", noise_level=50, checkpoint_every=2),
 )
 
 

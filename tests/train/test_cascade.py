@@ -13,6 +13,7 @@ from train.cascade import Cascade, open_cascade, write_mp4
 from train.clips import to_clip, to_frames
 from train.conditions import blend_keys, resize_clip
 from train.loop import train
+from train.objective import Objective
 from train.samplers import SAMPLERS, denoise, guided, in_chunks, overlapping_chunks
 from train.schedules import signal
 
@@ -85,6 +86,23 @@ def test_flow_is_sampled_by_euler_only():
         denoise(lambda noised, time: noise, noise, phase, "ddim", 10, chance)
 
 
+def test_a_phase_that_starts_at_the_plain_answer_adds_to_it_in_small_units():
+    plain, clean = torch.randn(2, 1, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    phase = Phase(task="interpolate", steps=1, frames=5, prediction="flow", start="plain", timesteps="last")
+    objective, seen = Objective.of(phase), []
+    right = objective.target(clean, plain, torch.tensor([999]))
+    assert torch.allclose(right * objective.unit, plain - clean)
+
+    def perfect(noised: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        seen.append((noised, time))
+        return right
+
+    for steps in (1, 4):
+        assert torch.allclose(denoise(perfect, plain, phase, "euler", steps, torch.Generator()), clean, atol=1e-5)
+    assert torch.equal(seen[0][0], plain) and seen[0][1].item() == 999
+    assert torch.allclose(objective.noised(clean, plain, torch.tensor([999])), plain)
+
+
 def test_guidance_of_one_is_the_conditional_and_rescaling_keeps_its_spread():
     conditional, unconditional = torch.randn(2, 1, 4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(guided(conditional, unconditional, 1.0, 0.0), conditional, atol=1e-6)
@@ -128,6 +146,8 @@ def test_a_stage_that_adds_nothing_gives_the_plain_answer_and_loses_none_of_it(c
     frames = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
     between = cascade.interpolate(frames)
     assert np.abs(between.astype(int) - to_frames(blend_keys(to_clip(frames), 4))).max() <= 1
+    exactly = cascade.upscale(frames, noise_level=0, add_noise=False)
+    assert np.abs(exactly.astype(int) - to_frames(resize_clip(to_clip(frames), 64, 64))).max() <= 1
     large = cascade.upscale(frames, noise_level=0)
     # The lowest noise level is not quite none: a grey level or so.
     assert np.abs(large.astype(int) - to_frames(resize_clip(to_clip(frames), 64, 64))).mean() < 2

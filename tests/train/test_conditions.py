@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schemas.run import Phase
-from train.conditions import blend_keys, nearest_keys, noise_low_resolution, repeat_keys
+from train.conditions import blend_keys, both_keys, nearest_keys, noise_low_resolution, repeat_keys
 from train.degradations import degrade
 from train.draws import held_out_draws, training_draws
 
@@ -25,6 +25,13 @@ def test_blending_meets_every_key_and_moves_evenly_between():
     keys = torch.tensor([0.0, 4.0, 2.0]).view(1, 1, 3, 1, 1)
     assert blend_keys(keys, 4).flatten().tolist() == [0, 1, 2, 3, 4, 3.5, 3, 2.5, 2]
     assert repeat_keys(keys, 4).flatten().tolist() == [0, 0, 0, 4, 4, 4, 4, 2, 2]
+
+
+def test_both_keys_are_the_one_before_and_the_next():
+    keys = torch.tensor([0.0, 4.0, 2.0]).view(1, 1, 3, 1, 1)
+    before, after = both_keys(keys, 4)[0, :, :, 0, 0].tolist()
+    assert before == [0, 0, 0, 0, 4, 4, 4, 4, 2]
+    assert after == [4, 4, 4, 4, 2, 2, 2, 2, 2]
 
 
 def test_a_single_key_is_its_own_blend():

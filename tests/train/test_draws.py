@@ -30,6 +30,13 @@ def test_logit_normal_times_gather_in_the_middle():
     assert ((times > 250) & (times < 750)).double().mean() > 0.65
 
 
+def test_late_times_gather_where_only_the_caption_tells_what_is_to_be_seen():
+    times = torch.cat([training_draws(0, "t", step, range(8), 8, "late").timesteps for step in range(100)])
+    assert 0.45 < (times >= 875).double().mean() < 0.55
+    assert times.min() < 200
+    assert training_draws(0, "t", 0, range(3), 3, "last").timesteps.tolist() == [999, 999, 999]
+
+
 def test_held_out_noise_depends_on_clip_and_level_only():
     pair = held_out_draws(3, ["a", "b"], 500)
     alone = held_out_draws(3, ["b"], 500)

@@ -55,6 +55,31 @@ def test_a_cascade_over_published_spaces_is_trained_and_sampled(models: Path, sh
     assert cascade.vsr.config["in_channels"] == 4 + 3 and cascade.latents.downscale == 8
 
 
+def test_the_exact_space_loses_nothing_and_makes_fine_patterns_as_loud_as_coarse_ones() -> None:
+    space = open_latent_space(TrainingRun(name="exact", latent="exact", phases=(Phase(task="text_to_video", steps=1),)))
+    clip = torch.rand(1, 3, 2, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latents = space.encode(clip)
+    assert latents.shape == (1, 12, 2, 4, 6)
+    assert torch.allclose(space.decode(latents), clip, atol=1e-5)
+    ramp = torch.linspace(-1, 1, 64).expand(1, 3, 1, 64, 64)
+    flat, across = space.encode(ramp)[0, 0].abs().mean().item(), space.encode(ramp)[0, 1].abs().mean().item()
+    assert 0.5 < flat < 2 and 0.1 < across < 1
+
+
+def test_phases_in_latent_spaces_of_their_own_make_one_cascade(shards: Path, tmp_path: Path) -> None:
+    exact = {"prediction": "flow", "start": "plain", "timesteps": "last", "latent": "exact"}
+    base = Phase(task="text_to_video", steps=1, batch=1, frames=2, height=16, width=16)
+    between = Phase(task="interpolate", steps=1, batch=1, frames=5, height=16, width=16, keys="both", **exact)
+    upscale = Phase(task="upscale", steps=1, batch=1, frames=2, height=32, width=32, noise_level=10, **exact)
+    folder = train(TrainingRun(name="mixed", shards=str(shards), phases=(base, between, upscale)), tmp_path / "model")
+    cascade = open_cascade(folder)
+    assert [cascade.space_of(stage).channels for stage in ("base", "interpolation", "vsr")] == [8, 12, 12]
+    assert cascade.interpolation.config["in_channels"] == 36
+    assert cascade("a square", steps=1).shape == (5, 64, 64, 3)
+    cascade.save_pretrained(tmp_path / "again")
+    assert (open_cascade(tmp_path / "again")("a square", steps=1) == cascade("a square", steps=1)).all()
+
+
 def test_large_pictures_are_coded_in_tiles_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     autoencoder = toy_autoencoder(3)
     widest: list[int] = []

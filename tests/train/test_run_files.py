@@ -35,7 +35,7 @@ def test_shipped_runs_are_valid(name: str):
         ('task = "dance"', "Input should be 'autoencode', 'text_to_video', 'interpolate' or 'upscale'"),
         ("batch = 3\naccumulate = 2", "cannot be computed in 2 equal parts"),
         ('task = "interpolate"\nframes = 12', "one more than a multiple of 4"),
-        ('prediction = "residual"', "only interpolate and upscale have"),
+        ('start = "plain"', "only interpolate and upscale have"),
         ("stride = [3, 1]", "smallest and the largest step"),
     ],
 )

@@ -263,6 +263,26 @@ def test_numbered_frames_tell_equal_frames_apart_and_leave_still_images_alone() 
     assert changed[:, :, :4].any() and not changed[:, :, 4:].any()
 
 
+def test_a_summary_of_the_caption_reaches_places_that_no_word_is_attended_from() -> None:
+    model = small_unet("base", down_attention=(False, False), text_summary=True)
+    inputs = clip(model)
+    padded = {**inputs, "encoder_hidden_states": torch.nn.functional.pad(inputs["encoder_hidden_states"], (0, 0, 0, 3))}
+    other = {**inputs, "encoder_hidden_states": inputs["encoder_hidden_states"].flip(-1)}
+    with torch.no_grad():
+        out, same, changed = (model(**told) for told in (inputs, padded, other))
+    text = inputs["encoder_hidden_states"]
+    assert torch.allclose(model.summary(padded["encoder_hidden_states"]), model.summary(text), atol=1e-6)
+    assert not torch.allclose(model.summary(other["encoder_hidden_states"]), model.summary(text), atol=1e-3)
+    assert out.shape == same.shape and not torch.allclose(out, changed, atol=1e-4)
+
+
+def test_places_are_told_apart_whatever_the_size_of_the_picture() -> None:
+    model = small_unet("base", place_positions=True)
+    small, large = (model.places(torch.zeros(1, 32, 2, size, size))[0, :, 0] for size in (4, 12))
+    assert small.flatten(1).T.unique(dim=0).shape[0] == 16
+    assert torch.allclose(small, large[:, 1::3, 1::3], atol=1e-5)
+
+
 def test_the_published_networks_number_no_frames_and_the_small_ones_do() -> None:
     numbered = {(preset, stage): unet_config(preset, stage).get("frame_positions", False) for preset in ("tiny", "compact", "lavie") for stage in STAGES}
     assert {preset for (preset, _), wanted in numbered.items() if wanted} == {"tiny", "compact"}

@@ -185,9 +185,18 @@ def test_image_models_with_parts_the_video_network_lacks_are_refused(tmp_path: P
         inflate(tmp_path, "base")
 
 
+def test_a_network_from_scratch_begins_by_adding_nothing_and_learns_from_the_first_step() -> None:
+    model = VideoUNet(**unet_config("tiny", "base", latent_channels=4, text_channels=24))
+    initialise(model, "scratch", seed=0)
+    answer = model(torch.randn(1, 4, 2, 8, 8), 10, torch.randn(1, 3, 24))
+    assert not answer.any()
+    (answer - 1).square().mean().backward()
+    assert model.conv_out.weight.grad.any() and model.conv_out.bias.grad.any()
+
+
 def test_noise_levels_say_nothing_until_they_are_learned() -> None:
     model = VideoUNet(**unet_config("tiny", "vsr", latent_channels=4, text_channels=24))
-    initialise(model, "scratch", seed=0)
+    reset(model, seed=0)
     inputs = {"sample": torch.randn(1, 4, 2, 8, 8), "timestep": 10, "encoder_hidden_states": torch.randn(1, 3, 24), "low_res": torch.randn(1, 3, 2, 8, 8)}
     with torch.no_grad():
         low, high = (model(**inputs, class_labels=torch.tensor([level])) for level in (0, 300))
