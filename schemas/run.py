@@ -90,6 +90,7 @@ class TrainingRun(Document):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, gt=0, description="CPU threads; part of the run, since the last bits of a sum depend on it")
     loader_workers: int = Field(default=0, ge=0, description="processes that decode ahead; 0 decodes in this one. The batches are the same")
+    cache: bool = Field(default=False, description="keep latents and text features beside the shards; for base and interpolation with crop = 'centre'")
     grids: bool = Field(default=True, description="draw samples beside the truth at each validation")
     wandb: bool = Field(default=False, description="log to Weights & Biases too, which must be installed and logged in")
     phases: tuple[Phase, ...] = Field(min_length=1)

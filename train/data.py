@@ -1,8 +1,8 @@
 """Batches of clips from shards, as a pure function of seed, phase and step: deterministic, resumable at any step, dividable among workers."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from schemas.document import DocumentError
 from schemas.run import Phase
 from train.draws import generator
 from train.frames import FrameCache, UnreadableClip, Window, cut_window, decode_frames, draw_window
+from train.latents import LatentCache
 from train.shards import Entry, Shards
 
 CACHE_BYTES = 2**29
@@ -27,11 +28,12 @@ class Batch:
 
     Attributes:
         keys: B clip ids.
-        frames: uint8 (B, F, 3, H, W).
+        frames: uint8 (B, F, 3, H, W); or, from a cache, their latents, float (B, F, C, h, w).
         captions: B texts.
         shown: the part of each clip's picture that was cut out: left, top, right, bottom as shares.
         images: uint8 (B, M, 3, H, W) joined stills; M may be 0.
         image_captions: B tuples of M texts.
+        features: of captions, (L, D), where they come from a cache.
     """
 
     keys: tuple[str, ...]
@@ -40,6 +42,7 @@ class Batch:
     shown: tuple[tuple[float, float, float, float], ...]
     images: Tensor
     image_captions: tuple[tuple[str, ...], ...]
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
     def part(self, start: int, stop: int) -> "Batch":
         """Some of the clips."""
@@ -67,8 +70,9 @@ class ClipReader:
         too_short: how many are not.
     """
 
-    def __init__(self, shards: Shards, phase: Phase, cache_bytes: int = CACHE_BYTES) -> None:
-        self.shards, self.phase = shards, phase
+    def __init__(self, shards: Shards, phase: Phase, cache_bytes: int = CACHE_BYTES, latents: LatentCache | None = None) -> None:
+        self.shards, self.phase, self.latents = shards, phase, latents
+        self.features: dict[str, Tensor] = {}
         candidates = shards.entries if phase.frames == 1 else shards.videos
         self.clips = tuple(entry for entry in candidates if entry.is_image or entry.frames == 0 or entry.frames >= phase.frames)
         self.too_short = len(candidates) - len(self.clips)
@@ -77,6 +81,7 @@ class ClipReader:
             longest = max((entry.frames for entry in candidates), default=0)
             raise DocumentError(f"{phase.task}: no clip in {shards.url} has {phase.frames} frames (the longest has {longest}); lower `frames`")
         self._cache = FrameCache(cache_bytes)
+        self._shown: dict[str, tuple[float, float, float, float]] = {}
 
     def clip(self, entry: Entry, chance: torch.Generator | None) -> Shown:
         """A window of a clip; without chance its middle."""
@@ -85,18 +90,29 @@ class ClipReader:
         if len(pictures) < phase.frames:
             raise UnreadableClip(f"clip {entry.key} has {len(pictures)} frames that decode, of {phase.frames} wanted")
         window = draw_window(len(pictures), phase.frames, phase.stride, phase.crop == "random", chance)
-        frames, shown = cut_window(pictures, window, phase.frames, phase.width, phase.height)
-        return frames, caption, shown
+        frames, shown = self._cut(pictures, window, phase.frames)
+        return frames, caption, self._shown.get(entry.key, shown)
 
     def still(self, entry: Entry, chance: torch.Generator) -> tuple[Tensor, str]:
         """One picture, uint8 (3, H, W), and its caption."""
         pictures, caption = self._pictures(entry)
         shares = torch.rand(3, generator=chance, dtype=torch.float64).tolist()
-        window = Window(int(shares[0] * len(pictures)), 1, *shares[1:])
-        return cut_window(pictures, window, 1, self.phase.width, self.phase.height)[0][0], caption
+        first = int(shares[0] * len(pictures))
+        window = Window(first, 1, *shares[1:]) if self.phase.crop == "random" else Window(first)
+        return self._cut(pictures, window, 1)[0][0], caption
+
+    def _cut(self, pictures: np.ndarray, window: Window, frames: int) -> tuple[Tensor, tuple[float, float, float, float]]:
+        if self.latents is None:
+            return cut_window(pictures, window, frames, self.phase.width, self.phase.height)
+        chosen = pictures[window.start : window.start + (frames - 1) * window.stride + 1 : window.stride]
+        return torch.from_numpy(np.ascontiguousarray(chosen)), (0.0, 0.0, 1.0, 1.0)
 
     def _pictures(self, entry: Entry) -> tuple[np.ndarray, str]:
         found = self._cache.get(entry.key)
+        if found is None and self.latents is not None:
+            latents, caption, self.features[caption], self._shown[entry.key] = self.latents.read(entry)
+            found = latents, caption
+            self._cache.put(entry.key, *found)
         if found is None:
             sample = self.shards.read(entry)
             found = decode_frames(sample, self.phase.width, self.phase.height), sample.caption
@@ -123,7 +139,9 @@ class TrainingBatches(Dataset[Batch]):
         for place in self.places:
             chance = generator(self.seed, phase.task, "window", step, place)
             drawn.append(self._draw(step * phase.batch + place, chance))
-        return gather(drawn)
+        batch = gather(drawn)
+        captions = {*batch.captions, *(caption for captions in batch.image_captions for caption in captions)}
+        return replace(batch, features={caption: self.reader.features[caption] for caption in captions if caption in self.reader.features})
 
     def _draw(self, position: int, chance: torch.Generator) -> "Drawn":
         phase, reader = self.reader.phase, self.reader

@@ -1,7 +1,7 @@
 """What the networks see instead of pictures and words: latents and token features, from frozen encoders."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -91,8 +91,8 @@ class TextFeatures:
         inside = {"tokenizer": folder / "tokenizer", "model": folder / "text_encoder"} if name == "clip" else {"tokenizer": folder, "model": folder}
         self._tokenizer = AutoTokenizer.from_pretrained(inside["tokenizer"], local_files_only=True)
         loader = CLIPTextModel if name == "clip" else AutoModel
-        self._model = loader.from_pretrained(inside["model"], local_files_only=True).eval().requires_grad_(False).to(self.device)
-        self.channels: int = self._model.config.hidden_size
+        self.network = loader.from_pretrained(inside["model"], local_files_only=True).eval().requires_grad_(False).to(self.device)
+        self.channels: int = self.network.config.hidden_size
         self._known: dict[str, Tensor] = {}
 
     def encode(self, captions: Sequence[str]) -> Tensor:
@@ -102,13 +102,17 @@ class TextFeatures:
             self._known[caption] = self._features(caption)
         return torch.stack([self._known[caption] for caption in captions])
 
+    def remember(self, features: Mapping[str, Tensor]) -> None:
+        """Take the features (L, D) of captions as they were encoded before."""
+        self._known |= {caption: known.to(self.device) for caption, known in features.items() if caption not in self._known}
+
     @torch.no_grad()
     def _features(self, caption: str) -> Tensor:
         if self.name == "clip":
             tokens = self._tokenizer(caption, padding="max_length", max_length=77, truncation=True, return_tensors="pt").to(self.device)
-            return self._model(tokens["input_ids"]).last_hidden_state[0]
+            return self.network(tokens["input_ids"]).last_hidden_state[0]
         tokens = self._tokenizer(caption, max_length=MINILM_TOKENS - 1, truncation=True, return_tensors="pt").to(self.device)
-        states = self._model(**tokens).last_hidden_state[0]
+        states = self.network(**tokens).last_hidden_state[0]
         padding = states.new_zeros(MINILM_TOKENS - 1 - len(states), states.shape[1])
         return torch.cat([states.mean(0, keepdim=True), states, padding])
 

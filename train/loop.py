@@ -16,6 +16,7 @@ from train.data import Batch, ClipReader, training_batches
 from train.draws import generator, training_draws
 from train.encoders import device_of, open_encoders
 from train.grids import write_grid
+from train.latents import LatentCache
 from train.logbook import Logbook
 from train.lora import add_lora, merge_lora
 from train.metrics import mean_held_out_loss
@@ -105,7 +106,7 @@ class PhaseTraining:
     def __init__(self, run: TrainingRun, task: Task, shards: Shards, folder: Path, device: torch.device, world: World) -> None:
         self.run, self.task, self.phase, self.device, self.world = run, task, task.phase, device, world
         self.folder, self.state_path = folder, folder / "state" / f"{task.phase.task}.pt"
-        self.reader = ClipReader(shards, task.phase)
+        self.reader = ClipReader(shards, task.phase, latents=cached_latents(run, task, shards, world))
         self.held_out = ClipReader(Shards(run.held_out), task.phase) if run.held_out else None
         self.network = self._network().to(device).train()
         self.average = WeightAverage(self.network, task.phase.ema_decay)
@@ -140,6 +141,7 @@ class PhaseTraining:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         batch = batch.to(self.device)
+        self.task.encoders.text.remember(batch.features)
         draws = training_draws(self.run.seed, phase.task, self.step, places, phase.batch, phase.timesteps)
         size = len(places) // parts
         loss = torch.zeros((), device=self.device)
@@ -208,6 +210,17 @@ class PhaseTraining:
         if self.run.precision == "bfloat16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
+
+
+def cached_latents(run: TrainingRun, task: Task, shards: Shards, world: World) -> LatentCache | None:
+    """The latents kept beside the shards, made where they are missing; None where the run keeps none or the task looks at pictures."""
+    if not run.cache or task.pixels_needed:
+        return None
+    cache = LatentCache(shards, task.phase, task.encoders)
+    if world.rank == 0:
+        cache.fill(shards.entries)
+    world.wait()
+    return cache
 
 
 @contextlib.contextmanager

@@ -53,6 +53,8 @@ class Shards:
     def __init__(self, url: str) -> None:
         self.url = url
         self.filesystem, self.tars, self.manifest = _locate(url)
+        self.folder = self.tars[0].rsplit("/", 1)[0]
+        self.is_folder = self.filesystem.isdir(fsspec.core.url_to_fs(url)[1])
         self.entries = tuple(entry for number, tar in enumerate(self.tars) for entry in self._scan(number, tar))
         if not self.entries:
             raise DocumentError(f"shards = {url!r}: no samples in it; pack a selection that keeps some clips")

@@ -25,12 +25,14 @@ class Task(ABC):
     Attributes:
         component: the part of the cascade that the phase trains.
         stage: which of the UNet's configurations it is; None for the autoencoder.
+        pixels_needed: whether it looks at pictures, or at their latents alone, which may then come from a cache.
         null_caption: what stands for no caption, in training and in guidance (LaVie uses these).
     """
 
     component: ClassVar[str]
     stage: ClassVar[Stage | None] = None
     null_caption: ClassVar[str] = ""
+    pixels_needed: ClassVar[bool] = True
 
     def __init__(self, phase: Phase, encoders: Encoders) -> None:
         self.phase, self.encoders, self.objective = phase, encoders, Objective.of(phase)
@@ -54,6 +56,10 @@ class Task(ABC):
         if errors.shape[1] == frames:
             return video
         return video + self.phase.image_weight * errors[:, frames:].mean(dim=(1, 2, 3))
+
+    def _latents(self, frames: Tensor) -> Tensor:
+        """(B, C, F, h, w) of pictures uint8 (B, F, 3, H, W), or of latents (B, F, C, h, w) from a cache."""
+        return frames.transpose(1, 2) if frames.is_floating_point() else self.encoders.latents.encode(pixels(frames))
 
     def _text(self, captions: Sequence[str], draws: Draws) -> Tensor:
         """(B, L, D) features, of the null caption where it is dropped."""
@@ -88,11 +94,11 @@ class Autoencode(Task):
 class TextToVideo(Task):
     """Noised latents of a clip and its caption; images beside the clip, each with its own caption (LaVie, section 3.2)."""
 
-    component, stage = "base", "base"
+    component, stage, pixels_needed = "base", "base", False
 
     def errors(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
         images = batch.images.shape[1]
-        latents = self.encoders.latents.encode(pixels(torch.cat([batch.frames, batch.images], dim=1)))
+        latents = self._latents(torch.cat([batch.frames, batch.images], dim=1))
         noise = draws.normal(latents.shape[1:]).to(latents)
         timesteps = draws.timesteps.to(latents.device)
         text = self._text(batch.captions, draws)
@@ -121,10 +127,10 @@ class TextToVideo(Task):
 class Interpolate(Task):
     """Noised latents of all frames beside the latents of their nearest key frame (LaVie, section 3.3)."""
 
-    component, stage, null_caption = "interpolation", "interpolation", "None"
+    component, stage, null_caption, pixels_needed = "interpolation", "interpolation", "None", False
 
     def errors(self, network: nn.Module, batch: Batch, draws: Draws) -> Tensor:
-        latents = self.encoders.latents.encode(pixels(batch.frames))
+        latents = self._latents(batch.frames)
         noise = draws.normal(latents.shape[1:]).to(latents)
         keys = latents[:, :, :: self.phase.scale]
         if draws.training and self.phase.condition_noise:
