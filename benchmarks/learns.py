@@ -101,24 +101,27 @@ def _shuffled(sample: Sample) -> bytes:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training one stage."""
+    """One way of training one stage; where `images` is given that is trained first, and the phase goes on from it."""
 
     stage: str
     name: str
     shards: Path
     phase: Phase
+    images: Phase | None = None
 
 
 def arms(shards: Path, out: Path, share: float, stages: list[str]) -> list[Arm]:
     """Each stage and its twin, which sees as many frames in as many steps."""
     phases = {stage: phase.model_copy(update={"steps": max(1, round(phase.steps * share))}) for stage, phase in PHASES.items()}
+    # As in LaVie, an image upscaler comes first and learns to see time after: half of the steps each.
     frame_by_frame = phases["vsr"].model_copy(update={"frames": 1, "batch": phases["vsr"].batch * phases["vsr"].frames})
+    half = {"steps": max(1, frame_by_frame.steps // 2)}
     made = [
         Arm("base", "as it is", shards, phases["base"]),
         Arm("base", "shuffled captions", out / "shuffled-captions", phases["base"]),
         Arm("interpolation", "as it is", shards, phases["interpolation"]),
         Arm("interpolation", "shuffled frames", out / "shuffled-frames", phases["interpolation"]),
-        Arm("vsr", "as it is", shards, phases["vsr"]),
+        Arm("vsr", "as it is", shards, phases["vsr"].model_copy(update=half), frame_by_frame.model_copy(update=half)),
         Arm("vsr", "frame by frame", shards, frame_by_frame),
     ]
     if "base" in stages:
@@ -144,8 +147,10 @@ def run_arm(arm: Arm, seed: int, held: Path, autoencoder: Path, out: Path) -> Me
     if arm.stage == "base" and not part.exists():
         shutil.copytree(autoencoder, part)
     phases = (AUTOENCODE, arm.phase) if arm.stage == "base" else (arm.phase,)
-    run = TrainingRun(name="learns", seed=seed, shards=str(arm.shards), phases=phases)
-    began = time.process_time()
+    began, run = time.process_time(), TrainingRun(name="learns", seed=seed, shards=str(arm.shards), phases=phases)
+    if arm.images is not None:
+        images = train(run.model_copy(update={"phases": (arm.images,)}), folder / "images")
+        run = run.model_copy(update={"init": f"run:{images}"})
     cascade = train(run, folder)
     trained = time.process_time()
     told = measure(arm.stage, cascade, held, seed)
