@@ -37,7 +37,7 @@ COSINE: dict[str, Any] = {"learning_rate_schedule": "cosine"}
 PLAIN: dict[str, Any] = {"prediction": "flow", "start": "plain", "timesteps": "last", "latent": "exact", **COSINE}
 AUTOENCODE = Phase(task="autoencode", steps=60, batch=8, frames=1, height=64, width=64, **COSINE)
 PHASES = {
-    "base": Phase(task="text_to_video", steps=400, frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **COSINE),
+    "base": Phase(task="text_to_video", steps=900, frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **COSINE),
     "interpolation": Phase(task="interpolate", steps=160, frames=5, height=24, width=24, stride=(5, 5), keys="both", ema_decay=0.98, **PLAIN),
     "vsr": Phase(task="upscale", steps=220, batch=1, frames=8, height=32, width=32, noise_level=100, ema_decay=0.98, **PLAIN),
 }

@@ -11,7 +11,7 @@ from train.clips import to_clip, to_frames
 from train.conditions import blend_keys
 from train.draws import generator
 
-SMOOTHED = 15
+SMOOTHED = 5
 ROWS = {"base": 6, "interpolation": 2, "vsr": 2}
 
 
