@@ -10,7 +10,7 @@ from train.loop import train
 from train.lora import add_lora, merge_lora
 from train.presets import unet_config
 from train.unet import VideoUNet, is_temporal
-from train.weights import initialise
+from train.weights import reset
 
 
 def answer(network: VideoUNet) -> torch.Tensor:
@@ -22,7 +22,7 @@ def answer(network: VideoUNet) -> torch.Tensor:
 
 def test_fresh_updates_change_nothing_and_merged_ones_are_the_same_function():
     network = VideoUNet(**unet_config("tiny", "base", 8)).eval()
-    initialise(network, "scratch", 0)
+    reset(network, 0)
     before, names = answer(network), set(network.state_dict())
     add_lora(network, 2, torch.Generator().manual_seed(0))
     trainable = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
