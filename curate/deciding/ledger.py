@@ -66,7 +66,8 @@ def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources:
         "number": numbers,
         "text": texts,
     }
-    rest = connection.sql(_rest(connection, clips, sources)).to_arrow_table()
+    filled = f"SELECT * EXCLUDE (detail), CASE WHEN detail IS NOT NULL THEN '{{}}' END AS words, detail AS text FROM ({_rest(connection, clips, sources)})"
+    rest = connection.sql(filled).to_arrow_table()
     return pa.concat_tables([_encoded(pa.table(columns)), _encoded(conform(rest, VERDICTS))])
 
 
@@ -148,7 +149,7 @@ def _rest(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources: int) 
     unread = f"status <> {literal(STATUS_OK)} AND held_s IS NULL"
     short = f"SELECT source_id, status, rule, reason, {seconds} AS seconds, held_s FROM sources LEFT JOIN ({sums}) USING (source_id)"
     connection.execute(f"CREATE TEMP TABLE short AS SELECT * FROM ({short}) WHERE abs(coalesce(held_s, 0) - seconds) > {TOLERANCE_S!r} OR ({unread})")
-    gaps = "SELECT source_id, start_s, end_s, outcome, rule, detail AS words FROM gaps"
+    gaps = "SELECT source_id, start_s, end_s, outcome, rule, detail FROM gaps"
     if not connection.execute("SELECT count(*) FROM short").fetchall()[0][0]:
         return gaps
     before = "coalesce(max(end_s) OVER (PARTITION BY source_id ORDER BY start_s, end_s ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0.0)"

@@ -182,6 +182,15 @@ def test_gaps_unread_sources_and_unaccounted_seconds_are_all_in_the_ledger():
     }
 
 
+def test_gaps_may_all_have_words_of_their_own():
+    details = [f"{number} frames in a transition" for number in range(40_000)]
+    told = {"source_id": "a", "outcome": "rejected", "rule": "transition"}
+    gaps = [
+        {"source_id": "a", "start_s": at / 4, "end_s": (at + 1) / 4, "outcome": "rejected", "rule": "x", "detail": words} for at, words in enumerate(details)
+    ]
+    assert decided({}, [], [source("a", 10_000.0)], gaps).ledger["detail"].to_pylist() == details
+
+
 def test_a_source_that_was_refused_after_it_was_measured_keeps_nothing_and_loses_no_second():
     decision = decided({}, [clip("a", 0, 4)], [source("a", status="rejected", rule="rights", reason="withdrawn")])
     assert not kept(decision)
