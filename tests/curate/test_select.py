@@ -184,7 +184,6 @@ def test_gaps_unread_sources_and_unaccounted_seconds_are_all_in_the_ledger():
 
 def test_gaps_may_all_have_words_of_their_own():
     details = [f"{number} frames in a transition" for number in range(40_000)]
-    told = {"source_id": "a", "outcome": "rejected", "rule": "transition"}
     gaps = [
         {"source_id": "a", "start_s": at / 4, "end_s": (at + 1) / 4, "outcome": "rejected", "rule": "x", "detail": words} for at, words in enumerate(details)
     ]
