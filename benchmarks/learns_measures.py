@@ -22,7 +22,7 @@ MOTION_LEVELS = (850, 950)
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 SAMPLES_EACH, STEPS, GUIDANCE = 1, 10, 3.0
 CLIPS = 24
-LOW_RESOLUTION_LEVELS = {"clean": 0, "noisy": 50}
+LOW_RESOLUTION_LEVELS = {"clean": 0, "noisy": 50, "heavy": 200}
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,13 @@ def measure_interpolation(cascade: Path, held: Path, seed: int) -> dict[str, flo
 
 def measure_upscaling(cascade: Path, held: Path, seed: int) -> dict[str, float]:
     """Enlarged frames against the originals, and against bicubic; and their changes from frame to frame, which a twin that sees
-    single frames cannot keep together."""
+    each frame alone cannot keep together."""
     opened, rows = open_cascade(cascade), []
-    phase = next(phase for phase in opened.training_run.phases if phase.task == "upscale")
-    for number, (frames, caption) in enumerate(real_clips(opened, held, "upscale", frames=8)):
+    for number, (frames, caption) in enumerate(real_clips(opened, held, "upscale")):
         told: dict[str, float] = {}
         for name, level in LOW_RESOLUTION_LEVELS.items():
             small, plain = made_small(frames, level, generator(seed, "low resolution", number))
-            parts = [small] if phase.frames > 1 else [small[place : place + 1] for place in range(len(small))]
-            made = np.concatenate([upscaled(opened, part, caption, level) for part in parts])
+            made = upscaled(opened, small, caption, level)
             steps = psnr(*(np.diff(clip.astype(np.int16), axis=0) / 2 + 127.5 for clip in (made, frames)))
             found = {**_against(made, plain, frames, "bicubic"), "change between frames, dB": steps}
             told |= {f"{name} input: {measure}": value for measure, value in found.items()}

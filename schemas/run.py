@@ -51,7 +51,9 @@ class Phase(Document):
     first_frame: float = Field(default=0.0, ge=0, le=1, description="for `text_to_video`, how often the first frame is given, so that videos can be continued")
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    trainable: Literal["all", "temporal"] = "all"
+    trainable: Literal["all", "temporal", "spatial"] = Field(
+        default="all", description="`temporal` keeps the image model as it is (LaVie, section 3.4); `spatial` keeps what sees time, which at first is silent"
+    )
     lora_rank: int = Field(default=0, ge=0, description="rank of low-rank updates of the spatial layers, all else frozen; 0 trains the weights themselves")
     gradient_checkpointing: bool = False
     scale: int = Field(default=4, gt=1, description="for `interpolate` the frame-rate factor, for `upscale` the size factor")

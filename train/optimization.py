@@ -24,7 +24,7 @@ def learning_rate(phase: Phase, step: int) -> float:
 def choose_trainable(network: nn.Module, phase: Phase) -> list[nn.Parameter]:
     """Freeze what the phase does not train; the parameters left."""
     for name, parameter in network.named_parameters():
-        if phase.trainable == "temporal" and not is_temporal(name):
+        if phase.trainable == ("spatial" if is_temporal(name) else "temporal"):
             parameter.requires_grad_(False)
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 

@@ -85,12 +85,13 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(shards: Path, tmp_pa
     assert all(torch.allclose(one[name], other[name], atol=2e-5) for name in one)
 
 
-def test_temporal_training_leaves_spatial_weights_alone(shards: Path, tmp_path: Path):
+@pytest.mark.parametrize("trainable", ["temporal", "spatial"])
+def test_training_one_kind_of_weights_leaves_the_other_alone(shards: Path, tmp_path: Path, trainable: str):
     start = weights(train(run_of(shards, BASE.model_copy(update={"steps": 1})), tmp_path / "image"))
-    phase = BASE.model_copy(update={"steps": 2, "trainable": "temporal", "init": f"run:{tmp_path / 'image' / 'cascade' / 'base'}"})
+    phase = BASE.model_copy(update={"steps": 2, "trainable": trainable, "init": f"run:{tmp_path / 'image' / 'cascade' / 'base'}"})
     ended = weights(train(run_of(shards, phase), tmp_path / "video"))
     moved = {name for name in start if not torch.equal(start[name], ended[name])}
-    assert moved and all("_temp" in name or name.startswith("temporal_") for name in moved)
+    assert moved and {"_temp" in name or name.startswith("temporal_") for name in moved} == {trainable == "temporal"}
 
 
 def test_another_run_is_refused_in_the_same_folder(trained: Path, tiny_run: TrainingRun):
