@@ -103,10 +103,10 @@ def object_path(frames: np.ndarray, colour: tuple[int, int, int]) -> tuple[np.nd
     return np.stack([x, y], axis=1), float(weight.mean())
 
 
-def real_clips(cascade: Cascade, held: Path, task: str, most: int = CLIPS, frames: int | None = None) -> list[tuple[np.ndarray, str]]:
+def real_clips(cascade: Cascade, held: Path, task: str, most: int = CLIPS) -> list[tuple[np.ndarray, str]]:
     """Held-out clips in a phase's shape, uint8 (F, H, W, 3), with their captions."""
     phase = next(phase for phase in cascade.training_run.phases if phase.task == task)
-    reader = ClipReader(Shards(str(held)), phase.model_copy(update={"frames": frames or phase.frames}))
+    reader = ClipReader(Shards(str(held)), phase)
     shown = [reader.clip(entry, None)[:2] for entry in reader.clips[:most]]
     return [(pictures.permute(0, 2, 3, 1).numpy(), caption) for pictures, caption in shown]
 
