@@ -34,10 +34,11 @@ from train.loop import train
 from train.shards import Shards
 
 COSINE: dict[str, Any] = {"learning_rate_schedule": "cosine"}
+RESTARTS: dict[str, Any] = {"learning_rate_schedule": "cosine_with_restarts", "cycles": 2}
 PLAIN: dict[str, Any] = {"prediction": "flow", "start": "plain", "timesteps": "last", "latent": "exact", **COSINE}
 AUTOENCODE = Phase(task="autoencode", steps=60, batch=8, frames=1, height=64, width=64, **COSINE)
 PHASES = {
-    "base": Phase(task="text_to_video", steps=900, frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **COSINE),
+    "base": Phase(task="text_to_video", steps=1000, frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **RESTARTS),
     "interpolation": Phase(task="interpolate", steps=160, frames=5, height=24, width=24, stride=(5, 5), keys="both", ema_decay=0.98, **PLAIN),
     "vsr": Phase(task="upscale", steps=440, batch=1, frames=8, height=32, width=32, noise_level=400, ema_decay=0.98, **PLAIN),
 }

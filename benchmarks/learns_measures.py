@@ -20,7 +20,7 @@ from train.shards import Shards
 LEVELS = (500, 700, 800, 900, 950)
 MOTION_LEVELS = (850, 950)
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
-SAMPLES_EACH, STEPS, GUIDANCE = 1, 10, 3.0
+SAMPLES_EACH, STEPS, GUIDANCE = 2, 10, 3.0
 CLIPS = 24
 LOW_RESOLUTION_LEVELS = {"clean": 0, "noisy": 50, "heavy": 200}
 

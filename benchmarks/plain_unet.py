@@ -1,4 +1,4 @@
-"""The video UNet written out plainly: the yardstick for `benchmarks/unet.py`, never imported by the product.
+"""The video UNet written out plainly: the yardstick for `benchmarks/unet.py` and `benchmarks/parity.py`, never imported by the product.
 
 The same function from the same weights, the way such networks are usually ported: scores and softmax as separate steps, text
 repeated for every frame, contiguous copies around every fold, whole 3-D convolutions over time.
@@ -25,11 +25,12 @@ class PlainUNet:
             tuple(value) if isinstance(value, tuple | list) else (value,) * levels for value in (config["num_attention_heads"], config["only_cross_attention"])
         )
 
-    def __call__(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, class_labels: Tensor | None = None) -> Tensor:
-        embedded = get_timestep_embedding(timestep, self.config["block_out_channels"][0], self.config["flip_sin_to_cos"], self.config["freq_shift"])
-        time = self.linear("time_embedding.linear_2", F.silu(self.linear("time_embedding.linear_1", embedded)))
-        if class_labels is not None and "class_embedding.weight" in self.weights:
-            time = time + F.embedding(class_labels, self.weights["class_embedding.weight"])
+    def __call__(
+        self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, low_res: Tensor | None = None, class_labels: Tensor | None = None
+    ) -> Tensor:
+        sample = sample if low_res is None else torch.cat([sample, low_res], dim=1)
+        sample = 2 * sample - 1 if self.config["center_input_sample"] else sample
+        time = self.time(timestep, class_labels)
         text, levels = encoder_hidden_states, len(self.config["block_out_channels"])
         x = self.conv("conv_in", sample)
         if "temporal_positions.weight" in self.weights:
@@ -47,9 +48,9 @@ class PlainUNet:
                 x = self.conv(f"{block}.downsamplers.0.conv", x, stride=2)
                 states.append(x)
             x = self.temporal_module(f"down_temporal_blocks.{level}", x, time)
-        x = self.resnet("mid_block.resnets.0", x, time)
+        x = self.middle_resnet("mid_block.resnets.0", x, time)
         x = self.transformer("mid_block.attentions.0", x, text, levels - 1, self.config["middle_only_cross_attention"])
-        x = self.temporal_module("mid_temporal_block", self.resnet("mid_block.resnets.1", x, time), time)
+        x = self.temporal_module("mid_temporal_block", self.middle_resnet("mid_block.resnets.1", x, time), time)
         for step, level in enumerate(reversed(range(levels))):
             block = f"up_blocks.{step}"
             for layer in range(self.config["layers_per_block"] + 1):
@@ -59,6 +60,18 @@ class PlainUNet:
                 x = self.conv(f"{block}.upsamplers.0.conv", F.interpolate(x, size=states[-1].shape[2:], mode="nearest"))
             x = self.temporal_module(f"up_temporal_blocks.{step}", x, time)
         return self.conv("conv_out", F.silu(self.norm("conv_norm_out", x, self.config["norm_num_groups"], self.config["norm_eps"])))
+
+    def time(self, timestep: Tensor, labels: Tensor | None) -> Tensor:
+        time = self.embedded("time_embedding", timestep)
+        if labels is None or (self.config["class_embed_type"] is None and self.config["num_class_embeds"] is None):
+            return time
+        if self.config["class_embed_type"] is None:
+            return time + F.embedding(labels, self.weights["class_embedding.weight"])
+        return time + (labels if self.config["class_embed_type"] == "identity" else self.embedded("class_embedding", labels))
+
+    def embedded(self, name: str, numbers: Tensor) -> Tensor:
+        waves = get_timestep_embedding(numbers, self.config["block_out_channels"][0], self.config["flip_sin_to_cos"], self.config["freq_shift"])
+        return self.linear(f"{name}.linear_2", F.silu(self.linear(f"{name}.linear_1", waves)))
 
     def linear(self, name: str, x: Tensor) -> Tensor:
         return F.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
@@ -78,27 +91,42 @@ class PlainUNet:
         weight = self.weights[f"{name}.weight"]
         return F.conv3d(x, weight, self.weights[f"{name}.bias"], padding=(weight.shape[2] // 2, 0, 0))
 
-    def resnet(self, name: str, x: Tensor, time: Tensor | None, groups: int | None = None, eps: float | None = None, over_time: bool = False) -> Tensor:
-        groups, eps = groups or self.config["norm_num_groups"], eps or self.config["norm_eps"]
-        conv = self.time_conv if over_time else self.conv
-        h = conv(f"{name}.conv1", F.silu(self.norm(f"{name}.norm1", x, groups, eps)))
+    def resnet(self, name: str, x: Tensor, time: Tensor, temporal: bool = False) -> Tensor:
+        groups, eps = (self.config["temporal_norm_groups"], 1e-6) if temporal else (self.config["norm_num_groups"], self.config["norm_eps"])
+        activate = F.mish if self.config["act_fn"] == "mish" and not temporal else F.silu
+        h = self.conv(f"{name}.conv1", activate(self.norm(f"{name}.norm1", x, groups, eps)))
+        told = self.linear(f"{name}.time_emb_proj", activate(time))[:, :, None, None, None]
+        if self.config["resnet_time_scale_shift"] == "scale_shift" and not temporal:
+            scale, shift = told.chunk(2, dim=1)
+            h = self.norm(f"{name}.norm2", h, groups, eps) * (1 + scale) + shift
+        else:
+            h = self.norm(f"{name}.norm2", h + told, groups, eps)
+        h = self.conv(f"{name}.conv2", activate(h))
+        return h + (self.conv(f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in self.weights else x)
+
+    def middle_resnet(self, name: str, x: Tensor, time: Tensor) -> Tensor:
+        out, divisor = self.resnet(name, x, time), self.config["mid_block_scale_factor"]
+        return out if divisor == 1 else out / divisor
+
+    def resnet_over_time(self, name: str, x: Tensor, time: Tensor | None) -> Tensor:
+        groups = self.config["temporal_norm_groups"]
+        h = self.time_conv(f"{name}.conv1", F.silu(self.norm(f"{name}.norm1", x, groups, 1e-6)))
         if time is not None:
             h = h + self.linear(f"{name}.time_emb_proj", F.silu(time))[:, :, None, None, None]
-        h = conv(f"{name}.conv2", F.silu(self.norm(f"{name}.norm2", h, groups, eps)))
-        return h + (self.conv(f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in self.weights else x)
+        return x + self.time_conv(f"{name}.conv2", F.silu(self.norm(f"{name}.norm2", h, groups, 1e-6)))
 
     def temporal_module(self, name: str, x: Tensor, time: Tensor) -> Tensor:
         if f"{name}.shift_conv.weight" not in self.weights:
             return x
-        h = self.resnet(f"{name}.resblocks_3d_t", x, time, self.config["temporal_norm_groups"], 1e-6, over_time=True)
-        h = self.resnet(f"{name}.resblocks_3d_s", h, time, self.config["temporal_norm_groups"], 1e-6)
+        h = self.resnet_over_time(f"{name}.resblocks_3d_t", x, time)
+        h = self.resnet(f"{name}.resblocks_3d_s", h, time, temporal=True)
         return x + self.conv(f"{name}.shift_conv", h)
 
     def transformer(self, name: str, x: Tensor, text: Tensor, level: int, only_cross: bool) -> Tensor:
         if f"{name}.norm.weight" not in self.weights:
             return x
         if f"{name}.resblock_temporal.norm1.weight" in self.weights:
-            x = self.resnet(f"{name}.resblock_temporal", x, None, self.config["temporal_norm_groups"], 1e-6, over_time=True)
+            x = self.resnet_over_time(f"{name}.resblock_temporal", x, None)
         frames, (height, width) = x.shape[2], x.shape[3:]
         folded = frames_to_batch(x)
         text = text.repeat_interleave(frames, dim=0)

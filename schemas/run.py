@@ -28,7 +28,10 @@ class Phase(Document):
     crop: Literal["random", "centre"] = Field(default="random", description="which part of a clip of another shape is seen")
     init: str | None = Field(default=None, description="first weights: as the run's `init`, or `base` for what this run's base phase learned")
     learning_rate: float = Field(default=2e-3, gt=0)
-    learning_rate_schedule: Literal["constant", "cosine", "linear"] = Field(default="constant", description="how the rate falls after its warm-up")
+    learning_rate_schedule: Literal["constant", "cosine", "cosine_with_restarts", "linear"] = Field(
+        default="constant", description="how the rate falls after its warm-up"
+    )
+    cycles: int = Field(default=1, gt=0, description="for `cosine_with_restarts`, how often the rate falls from its height to nothing")
     warmup_steps: int = Field(default=20, ge=0)
     optimizer: Literal["adamw", "adamw-fused", "adamw-8bit"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)

@@ -5,7 +5,8 @@ wrapper, and constants that some files carry and others do not.
 """
 
 import pickle
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,14 @@ from schemas.document import DocumentError
 from train.presets import TEMPORAL, Stage, unet_config
 from train.unet import VideoUNet
 
-# Switches of the published code that its own configurations leave at one value: any other would be a network never released.
+# Switches with one value that the published code can run, or that a released network has: any other is refused.
 FIXED = {
-    "act_fn": ("silu", "swish"),
-    "class_embed_type": (None,),
+    "act_fn": ("silu", "swish", "mish"),
+    "class_embed_type": (None, "timestep", "identity"),
     "downsample_padding": (1,),
     "dual_cross_attention": (False,),
-    "mid_block_scale_factor": (1, 1.0),
     "mid_block_type": ("UNetMidBlock3DCrossAttn", "UNetMidBlock2DCrossAttn"),
-    "resnet_time_scale_shift": ("default",),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
     "video_condition": (False,),
 }
 # Arguments that diffusers, LaVie and VideoUNet call the same.
@@ -37,12 +37,30 @@ SAME_NAME = (
     "only_cross_attention",
     "use_linear_projection",
     "num_class_embeds",
+    "class_embed_type",
+    "act_fn",
+    "resnet_time_scale_shift",
+    "mid_block_scale_factor",
     "norm_num_groups",
     "norm_eps",
     "center_input_sample",
     "flip_sin_to_cos",
     "freq_shift",
 )
+# Names that change nothing: sizes that are only noted, precision that float32 has anyway, and what is read from the weights.
+WITHOUT_EFFECT = ("sample_size", "upcast_attention", "max_noise_level", "freeze_pretrained_2d_upsampler")
+ELSEWHERE = (
+    "attention_head_dim",
+    "down_block_types",
+    "up_block_types",
+    "down_temporal_idx",
+    "mid_temporal",
+    "up_temporal_idx",
+    "temporal_module_config",
+    "use_first_frame",
+    "use_relative_position",
+)
+BLOCKS = {"down": ("DownBlock3D", "CrossAttnDownBlock3D"), "up": ("UpBlock3D", "CrossAttnUpBlock3D")}
 # Defaults of the published super-resolution class that differ from those of the other two and of ours.
 VSR_DEFAULTS: dict[str, Any] = {
     "in_channels": 7,
@@ -81,15 +99,11 @@ def translate_config(config: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
         ValueError: a switch is set to something the published networks never use.
     """
     given = {**(VSR_DEFAULTS if stage == "vsr" else DEFAULTS), **config}
-    if stage == "interpolation" and config.get("use_relative_position", False):
-        raise ValueError("config use_relative_position = True: the published interpolation network has no positions over time; set it to false")
-    for name, allowed in FIXED.items():
-        if name in config and config[name] not in allowed:
-            raise ValueError(f"config {name} = {config[name]!r}: the published networks only use {allowed[0]!r}, and so does this one")
+    _check_names(config, stage)
     ours = {name: given[name] for name in SAME_NAME if name in given}
     ours["num_attention_heads"] = given.get("attention_head_dim", 8)
-    ours["down_attention"] = tuple("CrossAttn" in kind for kind in given["down_block_types"])
-    ours["up_attention"] = tuple("CrossAttn" in kind for kind in given["up_block_types"])
+    for way in BLOCKS:
+        ours[f"{way}_attention"] = _with_attention(given[f"{way}_block_types"], way)
     sparse = stage != "base" and config.get("use_first_frame", False)  # the published base class takes the switch and ignores it
     ours |= TEMPORAL[stage] | {"temporal_init": "reference", "spatial_attention": "sparse_causal" if sparse else "full"}
     if stage == "vsr":
@@ -98,6 +112,28 @@ def translate_config(config: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
         ours["temporal_up"] = tuple(given["up_temporal_idx"])
         _check_temporal_module(config.get("temporal_module_config") or {})
     return ours
+
+
+def _check_names(config: Mapping[str, Any], stage: Stage) -> None:
+    """Refuse values that no published network can have; say which names are none of the published classes'."""
+    for name, allowed in FIXED.items():
+        if name in config and config[name] not in allowed:
+            raise ValueError(f"config {name} = {config[name]!r}: the published networks only use {', '.join(map(repr, allowed))}, and so does this one")
+    heads = config.get("attention_head_dim", 8)
+    if stage == "interpolation" and config.get("use_relative_position", False) and set(heads if isinstance(heads, Sequence) else [heads]) != {1}:
+        raise ValueError("config use_relative_position = True: the published interpolation network has no positions over time; set it to false")
+    unknown = sorted(name for name in config.keys() - {*FIXED, *SAME_NAME, *WITHOUT_EFFECT, *ELSEWHERE} if not name.startswith("_"))
+    if unknown:
+        warnings.warn(f"config: {', '.join(unknown)} is no argument of the published networks, and is ignored", stacklevel=4)
+
+
+def _with_attention(kinds: Sequence[str], way: str) -> tuple[bool, ...]:
+    """Which of a configuration's blocks have transformers; the published code also takes names that begin with UNetRes."""
+    kinds = [kind.removeprefix("UNetRes") for kind in kinds]
+    strange = next((kind for kind in kinds if kind not in BLOCKS[way]), None)
+    if strange is not None:
+        raise ValueError(f"config {way}_block_types: {strange!r} is not one of {', '.join(BLOCKS[way])}")
+    return tuple(kind == BLOCKS[way][1] for kind in kinds)
 
 
 def _check_temporal_module(module_config: Mapping[str, Any]) -> None:
@@ -118,6 +154,8 @@ def from_recording(config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
 
     Raises:
         ValueError: a switch the published networks never use, or weights that do not fit the configuration.
+
+    Names of the configuration that the published classes do not have are ignored, with a warning that says so.
     """
     return _loaded(translate_config(config, stage_of(state_dict)), state_dict, "the recorded weights")
 

@@ -93,6 +93,9 @@ class LevelDesign:
     text_channels: int
     norm_groups: int
     norm_eps: float
+    activation: str
+    scale_shift: bool
+    middle_divisor: float
     linear_projection: bool
     rotary: RotaryEmbedding | None
     spatial_attention: Literal["full", "sparse_causal"]
@@ -101,8 +104,8 @@ class LevelDesign:
     temporal_resblocks: bool
     temporal_norm_groups: int
 
-    def resnet(self, channels_in: int, channels_out: int) -> Resnet:
-        return Resnet(channels_in, channels_out, self.time_channels, self.norm_groups, self.norm_eps)
+    def resnet(self, channels_in: int, channels_out: int, divisor: float = 1.0) -> Resnet:
+        return Resnet(channels_in, channels_out, self.time_channels, self.norm_groups, self.norm_eps, self.activation, self.scale_shift, divisor)
 
     def transformer(self, level: int, only_cross_attention: bool) -> Transformer:
         block = TransformerBlock(
@@ -126,7 +129,8 @@ class LevelDesign:
 
     def middle(self, only_cross_attention: bool) -> MiddleLevel:
         width = self.widths[-1]
-        return MiddleLevel([self.resnet(width, width), self.resnet(width, width)], [self.transformer(len(self.widths) - 1, only_cross_attention)])
+        resnets = [self.resnet(width, width, self.middle_divisor) for _ in range(2)]
+        return MiddleLevel(resnets, [self.transformer(len(self.widths) - 1, only_cross_attention)])
 
     def up(self, level: int, attention: bool) -> UpLevel:
         """Joined are the states of this level on the way down, last first, and then the one it began with."""

@@ -14,11 +14,19 @@ BETAS = (0.9, 0.99)
 
 
 def learning_rate(phase: Phase, step: int) -> float:
-    """The rate at a step: a linear warm-up, then as the phase's schedule says."""
+    """The rate at a step: a linear warm-up, then as the phase's schedule says.
+
+    The schedules are named as diffusers' `get_scheduler` names them; restarts are those of Loshchilov and Hutter 2017 (SGDR, equation 5).
+    """
     warmed = min(1.0, (step + 1) / (phase.warmup_steps + 1))
     after = max(0, step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
-    falls = {"constant": 1.0, "linear": 1 - after, "cosine": (1 + math.cos(math.pi * after)) / 2}
+    falls = {"constant": 1.0, "linear": 1 - after, "cosine": _half_wave(after), "cosine_with_restarts": _half_wave(after * phase.cycles % 1)}
     return phase.learning_rate * warmed * falls[phase.learning_rate_schedule]
+
+
+def _half_wave(share: float) -> float:
+    """From one to nothing over a share from 0 to 1."""
+    return (1 + math.cos(math.pi * share)) / 2
 
 
 def choose_trainable(network: nn.Module, phase: Phase) -> list[nn.Parameter]:

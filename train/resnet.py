@@ -7,6 +7,8 @@ frame-major or channels-last memory, folding and turning places into tokens are 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ACTIVATIONS = {"silu": F.silu, "swish": F.silu, "mish": F.mish}
+
 
 def fold(x_BCFHW: Tensor) -> Tensor:
     """Frames into the batch: (B x F, C, H, W)."""
@@ -26,22 +28,46 @@ class FrameConv(nn.Conv2d):
 
 
 class Resnet(nn.Module):
-    """diffusers' ResnetBlock2D on clips: GroupNorm takes its statistics over all frames of a sample together."""
+    """diffusers' ResnetBlock2D on clips: GroupNorm takes its statistics over all frames of a sample together.
 
-    def __init__(self, channels_in: int, channels_out: int, time_channels: int, groups: int, eps: float) -> None:
+    Args:
+        activation: `silu` (also called `swish`) or `mish`.
+        scale_shift: whether the time embedding scales and shifts what the second norm gives, instead of being added before it.
+        divisor: of the output.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        time_channels: int,
+        groups: int,
+        eps: float,
+        activation: str = "silu",
+        scale_shift: bool = False,
+        divisor: float = 1.0,
+    ) -> None:
         super().__init__()
+        self.activate = ACTIVATIONS[activation]
+        self.scale_shift, self.divisor = scale_shift, divisor
         self.norm1 = nn.GroupNorm(groups, channels_in, eps=eps)
         self.conv1 = FrameConv(channels_in, channels_out, 3, padding=1)
-        self.time_emb_proj = nn.Linear(time_channels, channels_out)
+        self.time_emb_proj = nn.Linear(time_channels, channels_out * (2 if scale_shift else 1))
         self.norm2 = nn.GroupNorm(groups, channels_out, eps=eps)
         self.conv2 = FrameConv(channels_out, channels_out, 3, padding=1)
         self.conv_shortcut = FrameConv(channels_in, channels_out, 1) if channels_in != channels_out else None
 
     def forward(self, x_BCFHW: Tensor, time_BE: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x_BCFHW)))
-        h = h + self.time_emb_proj(F.silu(time_BE))[:, :, None, None, None]
-        h = self.conv2(F.silu(self.norm2(h)))
-        return (x_BCFHW if self.conv_shortcut is None else self.conv_shortcut(x_BCFHW)) + h
+        h = self.conv1(self.activate(self.norm1(x_BCFHW)))
+        time = self.time_emb_proj(self.activate(time_BE))[:, :, None, None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, dim=1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + time)
+        h = self.conv2(self.activate(h))
+        out = (x_BCFHW if self.conv_shortcut is None else self.conv_shortcut(x_BCFHW)) + h
+        return out if self.divisor == 1 else out / self.divisor
 
 
 class Downsample(nn.Module):

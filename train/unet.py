@@ -38,6 +38,10 @@ class VideoUNet(ModelMixin, ConfigMixin):
         only_cross_attention: whether the first attention of a level's transformers also looks at the text, for all or for each.
         use_linear_projection: linear, not 1x1-convolution, projections around transformers.
         num_class_embeds: size of the noise-level table added to the time embedding, or None.
+        class_embed_type: in place of a table, `timestep` treats labels as times, and `identity` adds them as they are, (B, E).
+        act_fn: of the resnets: `silu` (`swish`) or `mish`.
+        resnet_time_scale_shift: whether the time is added within resnets (`default`) or scales and shifts (`scale_shift`).
+        mid_block_scale_factor: divisor of the output of the resnets at the smallest size.
         temporal_position: attention over time before or after the feed-forward.
         temporal_encoding: rotary positions and relative bias, or neither.
         spatial_attention: each frame over itself, or over the first and the former frame.
@@ -71,6 +75,10 @@ class VideoUNet(ModelMixin, ConfigMixin):
         middle_only_cross_attention: bool = False,
         use_linear_projection: bool = False,
         num_class_embeds: int | None = None,
+        class_embed_type: Literal["timestep", "identity"] | None = None,
+        act_fn: Literal["silu", "swish", "mish"] = "silu",
+        resnet_time_scale_shift: Literal["default", "scale_shift"] = "default",
+        mid_block_scale_factor: float = 1.0,
         norm_num_groups: int = 32,
         norm_eps: float = 1e-5,
         center_input_sample: bool = False,
@@ -105,6 +113,9 @@ class VideoUNet(ModelMixin, ConfigMixin):
             text_channels=cross_attention_dim,
             norm_groups=norm_num_groups,
             norm_eps=norm_eps,
+            activation=act_fn,
+            scale_shift=resnet_time_scale_shift == "scale_shift",
+            middle_divisor=mid_block_scale_factor,
             linear_projection=use_linear_projection,
             rotary=rotary,
             spatial_attention=spatial_attention,
@@ -117,7 +128,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         self.conv_in = FrameConv(in_channels, block_out_channels[0], 3, padding=1)
         self.time_proj = Timesteps(block_out_channels[0], flip_sin_to_cos, freq_shift)
         self.time_embedding = TimestepEmbedding(block_out_channels[0], time_channels)
-        self.class_embedding = nn.Embedding(num_class_embeds, time_channels) if num_class_embeds is not None else None
+        self.class_embedding = self._label_embedding(class_embed_type, num_class_embeds, block_out_channels[0])
         self.down_blocks = nn.ModuleList(design.down(level, with_down[level]) for level in downward)
         self.down_temporal_blocks = nn.ModuleList(design.temporal_module(level, level in temporal_down) for level in downward)
         self.mid_block = design.middle(middle_only_cross_attention)
@@ -132,6 +143,15 @@ class VideoUNet(ModelMixin, ConfigMixin):
         self.places = PlacePositions(block_out_channels[0]) if place_positions else None
         self.summary = TextSummary(cross_attention_dim, time_channels) if text_summary else None
         self.reset_temporal_outputs()
+
+    @staticmethod
+    def _label_embedding(kind: str | None, count: int | None, channels: int) -> nn.Module | None:
+        """What turns labels into something of the time embedding's size; None where the network takes no labels."""
+        if kind == "timestep":
+            return TimestepEmbedding(channels, 4 * channels)
+        if kind == "identity":
+            return nn.Identity()
+        return None if count is None else nn.Embedding(count, 4 * channels)
 
     def reset_temporal_outputs(self) -> None:
         """Zero what temporal parts add to the image model, as far as `temporal_init` says."""
@@ -167,7 +187,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
             timestep: one for all samples, or (B,).
             encoder_hidden_states: (B, L, D), or (B, 1+M, L, D) with a caption for the video and one for each image.
             low_res: (B, C', T+M, H, W), joined to the channels of `sample`.
-            class_labels: (B,) noise levels, needed if the model has a table of them.
+            class_labels: (B,) noise levels, needed if the model has a table of them; (B, E) if it adds them as they are.
 
         Returns:
             (B, out_channels, T+M, H, W)
@@ -212,8 +232,9 @@ class VideoUNet(ModelMixin, ConfigMixin):
         """(B, E): the diffusion time, plus the noise level where there is one."""
         timesteps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
         time = self.time_embedding(self.time_proj(timesteps).to(sample.dtype))
-        if self.class_embedding is not None:
-            time = time + self.class_embedding(class_labels).to(time.dtype)
+        if self.class_embedding is not None and class_labels is not None:
+            labels = self.time_proj(class_labels).to(time.dtype) if self.config["class_embed_type"] == "timestep" else class_labels
+            time = time + self.class_embedding(labels).to(time.dtype)
         return time
 
     def _check(self, sample: Tensor, text: Tensor, class_labels: Tensor | None, num_images: int) -> None:
@@ -224,7 +245,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         if text.ndim == 4 and text.shape[1] != 1 + num_images:
             raise ValueError(f"joint text must be (B, {1 + num_images}, L, D), the video's caption and one for each image, not {tuple(text.shape)}")
         if self.class_embedding is not None and class_labels is None:
-            raise ValueError("this model needs class_labels, the (B,) noise levels of its low-resolution input")
+            raise ValueError("this model needs class_labels, such as the (B,) noise levels of a low-resolution input")
 
     def use_channels_last(self) -> "VideoUNet":
         """Keep 2-D convolution weights, and with them all activations, in channels-last memory: faster, equal up to rounding."""

@@ -17,7 +17,17 @@ from train.unet import VideoUNet, is_temporal
 
 SPECS = "scratch, lavie:FILE.pt, sd:FOLDER, x4:FOLDER or run:FOLDER"
 # What must agree for weights of equal shapes to be the same function.
-FUNCTIONAL = ("block_out_channels", "num_attention_heads", "norm_num_groups", "norm_eps", "flip_sin_to_cos", "freq_shift", "only_cross_attention")
+FUNCTIONAL = (
+    "block_out_channels",
+    "num_attention_heads",
+    "norm_num_groups",
+    "norm_eps",
+    "flip_sin_to_cos",
+    "freq_shift",
+    "only_cross_attention",
+    "act_fn",
+    "mid_block_scale_factor",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def reset(model: VideoUNet, seed: int) -> None:
         for module in model.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d | nn.GroupNorm | nn.LayerNorm | nn.Embedding):
                 module.reset_parameters()
-    if model.class_embedding is not None:
+    if isinstance(model.class_embedding, nn.Embedding):
         nn.init.zeros_(model.class_embedding.weight)
     model.reset_temporal_outputs()
 

@@ -211,11 +211,42 @@ def test_weights_of_another_stage_or_size_are_refused_by_name(tmp_path: Path) ->
         stage_of({"conv_in.weight": torch.zeros(1)})
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_configuration_leaves_out_has_the_published_default(stage: str) -> None:
+    """As the published classes state them; super-resolution's differ from the other two's."""
+    ours = translate_config({}, stage)  # type: ignore[arg-type]
+    assert ours["cross_attention_dim"] == (1024 if stage == "vsr" else 1280)
+    assert ours["num_attention_heads"] == 8
+    assert ours["down_attention"] == ((False, True, True, True) if stage == "vsr" else (True, True, True, False))
+    assert ours["up_attention"] == ((True, True, True, False) if stage == "vsr" else (False, True, True, True))
+    assert ours["spatial_attention"] == "full"
+    if stage == "vsr":
+        assert (ours["temporal_down"], ours["temporal_middle"], ours["temporal_up"]) == ((0, 1, 2), False, (0, 1, 2))
+        assert (ours["in_channels"], ours["num_class_embeds"], ours["use_linear_projection"]) == (7, 1000, True)
+
+
+def test_names_that_the_published_classes_do_not_have_are_said_and_ignored() -> None:
+    config, model = toy("base")
+    with pytest.warns(UserWarning, match="config: colour, flavour is no argument of the published networks, and is ignored"):
+        again = from_recording(config | {"flavour": 1, "colour": "red", "_diffusers_version": "0.16"}, model.state_dict())
+    assert again.config["block_out_channels"] == model.config["block_out_channels"]
+
+
+def test_relative_positions_in_interpolation_change_nothing_with_one_head_and_cannot_run_with_more() -> None:
+    """The published class then makes rotary constants, reads none, and joins the heads wrongly unless there is one."""
+    config, model = toy("interpolation")
+    with pytest.raises(ValueError, match="no positions over time"):
+        from_recording(config | {"use_relative_position": True}, model.state_dict())
+    one_head = from_recording(config | {"use_relative_position": True, "attention_head_dim": [1, 1]}, model.state_dict())
+    assert one_head.config["temporal_encoding"] == "none"
+
+
 @pytest.mark.parametrize(
     ("stage", "change", "message"),
     [
         ("base", {"dual_cross_attention": True}, "config dual_cross_attention = True"),
-        ("base", {"act_fn": "mish"}, "config act_fn = 'mish'"),
+        ("base", {"act_fn": "gelu"}, "config act_fn = 'gelu'"),
+        ("base", {"down_block_types": ["DownBlock3D", "AttnDownBlock3D"]}, "'AttnDownBlock3D' is not one of DownBlock3D, CrossAttnDownBlock3D"),
         ("interpolation", {"use_relative_position": True}, "no positions over time"),
         ("vsr", {"video_condition": True}, "config video_condition = True"),
         ("vsr", {"temporal_module_config": {"attention_block_types": ["self", ""]}}, "attention_block_types"),
