@@ -16,6 +16,7 @@ from curate.deciding.draw import draws
 from curate.deciding.funnel import Step, funnel_table
 from curate.deciding.rules import REASONS
 from curate.storage.journal import record
+from curate.storage.memory import plain_memory
 from schemas.document import DocumentError
 from schemas.recipe import ANY_SCORER, Recipe
 
@@ -65,12 +66,13 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
         DocumentError: the recipe was tuned for another scorer than measured the corpus.
     """
     check_scorers(recipe, corpus.makers())
-    decision = _decision(corpus, recipe, without, on)
     name = name or recipe.name
-    corpus.replace(f"selections/{name}", decision.selection)
-    corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
-    corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
-    corpus.replace(f"verdicts/{name}", decision.verdicts, in_order=True)
+    with plain_memory():
+        decision = _decision(corpus, recipe, without, on)
+        corpus.replace(f"selections/{name}", decision.selection)
+        corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
+        corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
+        corpus.replace(f"verdicts/{name}", decision.verdicts, in_order=True)
     record(corpus, "select", {"name": name, "recipe": recipe.name, "clips": decision.selection.num_rows})
     return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
 
@@ -81,7 +83,8 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     Raises:
         CorpusError: there is no such clip.
     """
-    decision = _decision(corpus, recipe, without, on)
+    with plain_memory():
+        decision = _decision(corpus, recipe, without, on)
     clip = corpus.table("clips", columns=sorted(columns_read(recipe) | {"clip_id", REASONS})).filter(pc.field("clip_id") == clip_id)
     if not clip.num_rows:
         raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curate.deciding import draw
 from curate.deciding.funnel import Step, rule_steps
-from curate.deciding.ledger import Judged, verdicts_of
+from curate.deciding.ledger import Judged, Texts, verdicts_of
 from curate.deciding.rules import Case, Rule, literal, range_rules, rights_refusal
 from curate.storage import views
 from schemas.recipe import Recipe
@@ -82,7 +82,7 @@ def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *
         order = f"row_number() OVER (ORDER BY md5_number_lower({literal(f'order:{recipe.seed}:')} || clip_id), clip_id) - 1"
         selection = connection.sql(f'SELECT clip_id, {order} AS "order" FROM survivors ORDER BY "order"').to_arrow_table()
         drawn_out = connection.sql("SELECT * FROM drawn_out ORDER BY position").to_arrow_table()
-        return Decision(selection.cast(SELECTION), verdicts_of(connection, clips, len(names), judged, drawn_out), tuple(steps))
+        return Decision(selection.cast(SELECTION), verdicts_of(connection, clips, names, judged, drawn_out), tuple(steps))
 
 
 def numbered(clips: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -105,7 +105,7 @@ def verdicts(recipe: Recipe, clip: pa.Table, sources: pa.Table, *, on: date, wit
         for rule in rules:
             judged = _judge(connection, clip, [rule])
             case = judged.sayings[judged.codes[0]][1] if judged.codes[0] >= 0 else None
-            told.append({"words": case, "number": None if np.isnan(judged.numbers[0]) else judged.numbers[0], "text": judged.texts.get(0)})
+            told.append({"words": case, "number": judged.numbers[0].as_py(), "text": judged.texts.spread(1)[0].as_py()})
     schema = pa.schema([(name, pa.float64() if name == "number" else pa.string()) for name in told[0]])
     spoken = views.sentences(pa.Table.from_pylist(told, schema=schema))
     return list(zip(rules, spoken))
@@ -148,19 +148,31 @@ def _judge(connection: duckdb.DuckDBPyConnection, clips: pa.Table, rules: Sequen
     cases = [(index, case) for index, rule in enumerate(rules) for case in rule.cases]
     whole = "INTEGER" if len(rules) < 31 else "BIGINT"
     mask = " | ".join(f"(CASE WHEN {rule.fails} THEN {1 << index} ELSE 0 END)::{whole}" for index, rule in enumerate(rules))
-    first = " ".join(f"WHEN (mask & {1 << index}) <> 0 AND ({case.when}) THEN {code}" for code, (index, case) in enumerate(cases))
+    first = " ".join(f"WHEN (mask & {1 << index}) <> 0 THEN CASE {_told(cases, index)} END" for index in range(len(rules)))
     numbers = " ".join(f"WHEN {code} THEN ({case.number})::DOUBLE" for code, (_, case) in enumerate(cases) if case.number is not None)
-    coded = f"SELECT *, (CASE {first} ELSE -1 END)::SMALLINT AS code FROM (SELECT *, {mask} AS mask FROM clips)"
+    coded = f"SELECT *, coalesce(CASE {first} END, -1)::SMALLINT AS code FROM (SELECT *, {mask} AS mask FROM clips)"
     told = connection.sql(f"SELECT mask, code, {f'CASE code {numbers} END' if numbers else 'NULL::DOUBLE'} AS number FROM ({coded})").to_arrow_table()
     codes = told["code"].to_numpy()
-    texts: dict[int, str] = {}
     spoken = [code for code, (_, case) in enumerate(cases) if case.text is not None]
-    places = np.flatnonzero(np.isin(codes, spoken)) if spoken else np.empty(0, np.int64)
+    places = np.flatnonzero(_marked(len(cases), spoken)[codes]) if spoken else np.empty(0, np.int64)
+    texts: pa.Array = pa.array([], pa.string())
     if len(places):
         connection.register("told", clips.take(pa.array(places)).append_column("code", pa.array(codes[places])))
         words = " ".join(f"WHEN {code} THEN {cases[code][1].text}" for code in set(codes[places].tolist()))
-        texts = dict(zip(places.tolist(), connection.sql(f"SELECT CASE code {words} END AS text FROM told AS clips").to_arrow_table()["text"].to_pylist()))
-    return Judged(told["mask"], codes, told["number"].to_numpy(), texts, tuple((rules[index].name, case.words) for index, case in cases))
+        texts = connection.sql(f"SELECT CASE code {words} END AS text FROM told AS clips").to_arrow_table()["text"].combine_chunks()
+    return Judged(told["mask"], codes, told["number"], Texts(places, texts), tuple((rules[index].name, case.words) for index, case in cases))
+
+
+def _told(cases: Sequence[tuple[int, Case]], index: int) -> str:
+    """SQL for the code of the first case that holds, of those of one rule."""
+    return " ".join(f"WHEN {case.when} THEN {code}" for code, (of_rule, case) in enumerate(cases) if of_rule == index)
+
+
+def _marked(cases: int, chosen: Sequence[int]) -> np.ndarray:
+    """Whether a code is among those chosen: bool (cases + 1,), the last for -1, which is no case."""
+    marked = np.zeros(cases + 1, bool)
+    marked[list(chosen)] = True
+    return marked
 
 
 def _masks(connection: duckdb.DuckDBPyConnection, clips: pa.Table, judged: Judged) -> list[tuple[int, int, float]]:

@@ -1,5 +1,6 @@
 """Ledger: what became of every second of every source, once a recipe has decided: each clip, each gap, and the seconds in neither."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,31 +28,52 @@ ENCODED = {
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Texts of some rows.
+
+    Attributes:
+        places: int64 (M,), of which rows; none twice.
+        texts: one of each.
+    """
+
+    places: np.ndarray
+    texts: pa.Array
+
+    def spread(self, rows: int) -> pa.Array:
+        """A column of so many rows, null where there is no text."""
+        if not len(self.places):
+            return pa.nulls(rows, pa.string())
+        take, elsewhere = np.zeros(rows, np.int32), np.ones(rows, bool)
+        take[self.places], elsewhere[self.places] = np.arange(len(self.places)), False
+        return self.texts.take(pa.array(take, mask=elsewhere))
+
+
+@dataclass(frozen=True)
 class Judged:
     """What rules say of clips, each in order.
 
     Attributes:
         masks: bit i is set where rule i rejects the clip.
         codes: int16 (N,), which of `sayings` tells why; -1 where no rule rejects it.
-        numbers: float64 (N,), what fills the gap in its words; not a number where nothing does.
-        texts: position of a clip to the text that fills it.
+        numbers: what fills the gap in its words; null where nothing does.
+        texts: the texts that fill it.
         sayings: rule and words.
     """
 
     masks: pa.ChunkedArray
     codes: np.ndarray
-    numbers: np.ndarray
-    texts: Mapping[int, str]
+    numbers: pa.ChunkedArray
+    texts: Texts
     sayings: tuple[tuple[str, str], ...]
 
 
-def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources: int, judged: Judged, drawn_out: pa.Table) -> pa.Table:
+def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, names: pa.Table, judged: Judged, drawn_out: pa.Table) -> pa.Table:
     """What became of every second (schema VERDICTS, texts that repeat as dictionaries).
 
     Args:
-        connection: has `clips`, `names`, `gaps` and `sources`.
+        connection: has `clips`, `gaps` and `sources`.
         clips: at least source_id, source_number, start_frame, end_frame, start_s and end_s.
-        sources: how many source numbers there are.
+        names: the `source_id` of each source number, in their order.
         judged: what the rules say of them.
         drawn_out: `position`, `rule`, `words`, `number` and `text` of clips that passed every rule and were not drawn, by position.
     """
@@ -64,9 +86,9 @@ def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources:
         "rule": _spoken(codes, silent, [rule for rule, _ in sayings]),
         "words": _spoken(codes, silent, [words for _, words in sayings]),
         "number": numbers,
-        "text": texts,
+        "text": texts.spread(len(codes)),
     }
-    filled = f"SELECT * EXCLUDE (detail), CASE WHEN detail IS NOT NULL THEN '{{}}' END AS words, detail AS text FROM ({_rest(connection, clips, sources)})"
+    filled = f"SELECT * EXCLUDE (detail), CASE WHEN detail IS NOT NULL THEN '{{}}' END AS words, detail AS text FROM ({_rest(connection, clips, names)})"
     rest = connection.sql(filled).to_arrow_table()
     return pa.concat_tables([_encoded(pa.table(columns)), _encoded(conform(rest, VERDICTS))])
 
@@ -93,32 +115,26 @@ def with_failures(verdicts: pa.Table, reasons: Mapping[str, str], rule: str) -> 
     failed[list(told)] = True
     changed = {"outcome": OUTCOME_FAILED, "rule": rule, "words": "{}", "number": None}
     columns = {name: pc.if_else(failed, pa.scalar(value, verdicts.schema.field(name).type), verdicts[name]) for name, value in changed.items()}
-    columns["text"] = pc.coalesce(_scattered(told, verdicts.num_rows), verdicts["text"])
+    why = Texts(np.array(list(told), np.int64), pa.array(list(told.values()), pa.string()))
+    columns["text"] = pc.coalesce(why.spread(verdicts.num_rows), verdicts["text"])
     return pa.table([columns.get(name, verdicts[name]) for name in verdicts.column_names], schema=verdicts.schema)
 
 
-def _with_draws(judged: Judged, drawn_out: pa.Table) -> tuple[np.ndarray, pa.Array, pa.Array, list[tuple[str, str]]]:
+def _with_draws(judged: Judged, drawn_out: pa.Table) -> tuple[np.ndarray, pa.ChunkedArray, Texts, list[tuple[str, str]]]:
     """Codes, numbers, texts and sayings once the draws have had their say."""
-    pairs = list(zip(drawn_out["rule"].to_pylist(), drawn_out["words"].to_pylist()))
+    if not drawn_out.num_rows:
+        return judged.codes, judged.numbers, judged.texts, list(judged.sayings)
+    rule, words = (drawn_out[name].combine_chunks().dictionary_encode() for name in ("rule", "words"))
+    of_row = rule.indices.to_numpy().astype(np.int64) * len(words.dictionary) + words.indices.to_numpy()
+    pairs = list(itertools.product(rule.dictionary.to_pylist(), words.dictionary.to_pylist()))
     sayings = list(dict.fromkeys([*judged.sayings, *pairs]))
     code_of = {saying: code for code, saying in enumerate(sayings)}
-    codes, numbers, places = judged.codes, judged.numbers, drawn_out["position"].to_numpy()
-    if len(places):
-        codes, numbers = codes.copy(), numbers.copy()
-        codes[places] = [code_of[pair] for pair in pairs]
-        numbers[places] = drawn_out["number"].to_numpy()
-    texts = {**judged.texts, **dict(zip(places.tolist(), drawn_out["text"].to_pylist()))}
-    return codes, pa.array(numbers, from_pandas=True), _scattered(texts, len(codes)), sayings
-
-
-def _scattered(texts: Mapping[int, str | None], rows: int) -> pa.Array:
-    """Texts at their positions, null elsewhere."""
-    if not any(text is not None for text in texts.values()):
-        return pa.nulls(rows, pa.string())
-    places = np.fromiter(texts, np.int64, len(texts))
-    take, elsewhere = np.zeros(rows, np.int32), np.ones(rows, bool)
-    take[places], elsewhere[places] = np.arange(len(places)), False
-    return pa.array(list(texts.values()), pa.string()).take(pa.array(take, mask=elsewhere))
+    places = drawn_out["position"].to_numpy()
+    codes, drawn = judged.codes.copy(), np.zeros(len(judged.codes), bool)
+    codes[places], drawn[places] = np.array([code_of[pair] for pair in pairs], np.int16)[of_row], True
+    numbers = pc.replace_with_mask(judged.numbers, drawn, drawn_out["number"].combine_chunks())
+    texts = Texts(np.concatenate([judged.texts.places, places]), pa.concat_arrays([judged.texts.texts, drawn_out["text"].combine_chunks()]))
+    return codes, numbers, texts, sayings
 
 
 def _spoken(codes: np.ndarray, silent: np.ndarray, said: list[str]) -> pa.DictionaryArray:
@@ -139,13 +155,13 @@ def _held_s(clips: pa.Table, sources: int) -> np.ndarray:
     return held_s
 
 
-def _rest(connection: duckdb.DuckDBPyConnection, clips: pa.Table, sources: int) -> str:
+def _rest(connection: duckdb.DuckDBPyConnection, clips: pa.Table, names: pa.Table) -> str:
     """SQL for the gaps and for the seconds that neither a clip nor a gap holds: all of a source that was never read, none of one measured well."""
-    held_s = _held_s(clips, sources)
-    connection.register("held_by_clips", pa.table({"source_number": np.arange(sources, dtype=np.int32), "held_s": held_s}))
+    held_s = _held_s(clips, names.num_rows)
+    connection.register("held_by_clips", names.append_column("clips_s", pa.array(held_s)))
     seconds = "coalesce(duration_s, container_duration_s, 0.0)"
-    held = "SELECT source_id, held_s FROM held_by_clips JOIN names USING (source_number) UNION ALL SELECT source_id, end_s - start_s FROM gaps"
-    sums = f"SELECT source_id, sum(held_s) AS held_s FROM ({held}) GROUP BY source_id"
+    gaps_s = "SELECT source_id, sum(end_s - start_s) AS gaps_s FROM gaps GROUP BY source_id"
+    sums = f"SELECT source_id, coalesce(clips_s, 0) + coalesce(gaps_s, 0) AS held_s FROM held_by_clips FULL JOIN ({gaps_s}) USING (source_id)"
     unread = f"status <> {literal(STATUS_OK)} AND held_s IS NULL"
     short = f"SELECT source_id, status, rule, reason, {seconds} AS seconds, held_s FROM sources LEFT JOIN ({sums}) USING (source_id)"
     connection.execute(f"CREATE TEMP TABLE short AS SELECT * FROM ({short}) WHERE abs(coalesce(held_s, 0) - seconds) > {TOLERANCE_S!r} OR ({unread})")

@@ -75,8 +75,7 @@ def sources(columns: Sequence[str] | None = None) -> View:
     shown = ", ".join(f"{read_columns.get(name, f'a.{name}')} AS {name}" for name in schema.names)
     needed = {*schema.names, "status", "container_duration_s"}
     reads = {name: [column for column in RELATIONS[name].names if column in needed] for name in ("added", "readings")}
-    added = 'SELECT DISTINCT ON (source_id) * FROM "added" ORDER BY source_id'
-    query = f'SELECT {shown} FROM ({added}) a LEFT JOIN "readings" r USING (source_id)'
+    query = f'SELECT {shown} FROM "added" a LEFT JOIN "readings" r USING (source_id)'
     return View(schema, ("source_id",), query, reads)
 
 
