@@ -64,59 +64,70 @@ def main() -> None:
 
 
 def measured(profile: str, models_dir: str, clips: int) -> list[Timed]:
-    """Every part over the same clips, batch by batch, after one batch of warming up."""
+    """Every part over the same clips, batch by batch, after one batch of warming up; picture networks alone in between, on what was prepared before."""
     scorers = [cls(models_dir) for cls in PROFILES[profile]]
     wanted = {need for scorer in scorers for need in scorer.needs}
     features = [cls(models_dir) for cls in FEATURES if cls.name in wanted]
     for part in (*features, *scorers):
         part.setup()
-    own = OwnForwards((*features, *scorers), clock)
+    meter = Meter(OwnForwards((*features, *scorers), clock))
+    alone: dict[str, float] = {}
     jpegs = [drawn(seed) for seed in range(clips * PICTURES_A_CLIP)]
-    spent: dict[str, float] = {}
     for start in range(-CLIPS_A_BATCH, clips, CLIPS_A_BATCH):
         batch = batch_of(jpegs, max(0, start))
-        found = {} if start < 0 else spent
-        own.seconds = 0.0 if start <= 0 else own.seconds
-        timed(found, "decoding JPEG", lambda batch=batch: [batch.frames(index) for index in range(len(batch))])
+        if start == 0:
+            meter.spent, meter.own, alone = {}, {}, {}
+        meter.run("decoding JPEG", lambda batch=batch: [batch.frames(index) for index in range(len(batch))])
         made: dict[str, Any] = {}
         for feature in features:
-            timed(found, f"feature {feature.name}", lambda feature=feature, batch=batch, made=made: made.__setitem__(feature.name, feature.compute(batch)))
+            made[feature.name] = meter.run(f"feature {feature.name}", lambda feature=feature, batch=batch: feature.compute(batch))
+            if "proxies" in feature.needs:
+                prepare, forward = feature.steps()
+                prepared = np.stack([prepare(pixels) for index in range(len(batch)) for pixels in batch.frames(index)])
+                began = clock()
+                forward(prepared)
+                alone[feature.name] = alone.get(feature.name, 0.0) + clock() - began
         ready = ClipBatch(batch.clips, batch.pictures, batch.edges, made)
         for scorer in scorers:
-            timed(found, f"scorer {scorer.name}", lambda scorer=scorer, ready=ready: scorer.score(ready))
+            meter.run(f"scorer {scorer.name}", lambda scorer=scorer, ready=ready: scorer.score(ready))
     proxies = len(range(0, clips, CLIPS_A_BATCH)) * CLIPS_A_BATCH * PICTURES_A_CLIP
-    rows = [Timed(part, proxies / seconds) for part, seconds in spent.items()]
-    share = f"{own.seconds / sum(spent.values()):.0%} of its time is its networks' own forward passes"
-    return [*rows, Timed(f"profile {profile}", proxies / sum(spent.values()), share), *forward_passes(features, rows)]
+    forwards = [
+        Timed(f"forward pass of {name}", proxies / seconds, f"the feature reaches {seconds / meter.spent[f'feature {name}']:.0%} of it")
+        for name, seconds in alone.items()
+    ]
+    return [*meter.rows(proxies, profile), *forwards]
 
 
-def timed(spent: dict[str, float], part: str, work: Callable[[], object]) -> None:
-    began = clock()
-    work()
-    spent[part] = spent.get(part, 0.0) + clock() - began
+class Meter:
+    """The seconds that parts take, and how many of them their networks' own forward passes."""
+
+    def __init__(self, forwards: OwnForwards) -> None:
+        self.spent: dict[str, float] = {}
+        self.own: dict[str, float] = {}
+        self._forwards = forwards
+
+    def run(self, part: str, work: Callable[[], Any]) -> Any:
+        """What the work returns, its time added to the part's."""
+        self._forwards.seconds, began = 0.0, clock()
+        made = work()
+        self.spent[part] = self.spent.get(part, 0.0) + clock() - began
+        self.own[part] = self.own.get(part, 0.0) + self._forwards.seconds
+        return made
+
+    def rows(self, proxies: int, profile: str) -> list[Timed]:
+        """One per part, and the whole."""
+        spent, own = sum(self.spent.values()), sum(self.own.values())
+        rows = [Timed(part, proxies / seconds, self._share(self.own[part], seconds)) for part, seconds in self.spent.items()]
+        return [*rows, Timed(f"profile {profile}", proxies / spent, self._share(own, spent))]
+
+    @staticmethod
+    def _share(own: float, spent: float) -> str:
+        return f"{own / spent:.1%} of its time is its networks' own forward passes" if own else ""
 
 
 def clock() -> float:
     """Seconds of the clock on the wall where a GPU does the work, else of the process on any core."""
     return time.perf_counter() if device_name() == "cuda" else time.process_time()
-
-
-def forward_passes(features: list[Any], rows: list[Timed]) -> list[Timed]:
-    """Each picture network alone, on prepared pictures that are there already; and how much of it the feature reaches."""
-    reached = {row.part: row.proxies_per_s for row in rows}
-    made = []
-    for feature in features:
-        if "proxies" in feature.needs:
-            prepare, forward = feature.steps()
-            prepared = np.stack([prepare(Picture(drawn(seed)).pixels) for seed in range(CLIPS_A_BATCH * PICTURES_A_CLIP)])
-            forward(prepared)
-            began = clock()
-            for _ in range(3):
-                forward(prepared)
-            rate = 3 * len(prepared) / (clock() - began)
-            share = reached[f"feature {feature.name}"] / rate
-            made.append(Timed(f"forward pass of {feature.name}", rate, f"the feature reaches {share:.0%} of it"))
-    return made
 
 
 def batch_of(jpegs: list[bytes], start: int) -> ClipBatch:

@@ -52,6 +52,9 @@ class ReadVideos(Stage):
     """Reads sources and commits what it found of each under its id; hands on the ids of the clips.
 
     A source that cannot be read is committed as failed, with the reason; it never raises for one.
+
+    Args:
+        models_dir: folder of models, where the shot detector's weights are looked for first.
     """
 
     reads: ClassVar = frozenset({"source_id", "uri", "media_type"})
@@ -59,14 +62,14 @@ class ReadVideos(Stage):
     resources = Resources(cpus=1.0, memory_gb=1.5, isolated=True)
     batch_rows = 1
 
-    def __init__(self, corpus_url: str, splitter: Splitter | None = None) -> None:
-        self.corpus_url, self.splitter = corpus_url, splitter or Splitter()
+    def __init__(self, corpus_url: str, splitter: Splitter | None = None, models_dir: str | None = None) -> None:
+        self.corpus_url, self.splitter, self.models_dir = corpus_url, splitter or Splitter(), models_dir
 
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         corpus = open_corpus(self.corpus_url)
         for row in rows.select(["source_id", "uri", "media_type"]).to_pylist():
             with tempfile.TemporaryDirectory(prefix="clipmill-read-") as folder:
-                found = read_source(row["source_id"], row["uri"], row["media_type"], self.splitter, Path(folder))
+                found = read_source(row["source_id"], row["uri"], row["media_type"], self.splitter, Path(folder), self.models_dir)
                 corpus.commit(row["source_id"], {**found.tables, "proxies": found.proxies})
                 yield found.tables["spans"].select(["clip_id", "source_id"])
 
@@ -84,9 +87,9 @@ class Found:
     proxies: Path
 
 
-def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, folder: Path) -> Found:
+def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, folder: Path, models_dir: str | None = None) -> Found:
     """Decode and measure one source; its proxies are written into `folder`."""
-    reading = Reading(source_id, media_type, splitter, folder)
+    reading = Reading(source_id, media_type, splitter, folder, models_dir)
     try:
         with local_copy(uri, folder) as path:
             reading.run(path)
@@ -105,9 +108,9 @@ def nothing_found(source_id: str, reason: str, folder: Path) -> Found:
 class Reading:
     """The one pass over one source."""
 
-    def __init__(self, source_id: str, media_type: str, splitter: Splitter, folder: Path) -> None:
+    def __init__(self, source_id: str, media_type: str, splitter: Splitter, folder: Path, models_dir: str | None = None) -> None:
         self._source_id, self._media_type, self._splitter = source_id, media_type, splitter
-        self.detector = DETECTORS[splitter.detector]()
+        self.detector = DETECTORS[splitter.detector](models_dir)
         self._divider = Divider(splitter.lengths if media_type == "video" else Lengths(minimum_frames=1))
         self._pictures = Pictures(splitter.pictures, splitter.picture_side, splitter.picture_quality)
         self._observers: list[Observer] = [*(make() for make in OBSERVERS), self._pictures]

@@ -81,7 +81,7 @@ def measure(
     if pending is not None and pending.num_rows:
         done = 0
         listener("read", done, pending.num_rows)
-        for made in run(pending, [ReadVideos(corpus.url, splitter)]):
+        for made in run(pending, [ReadVideos(corpus.url, splitter, models_dir)]):
             done += len(set(made["source_id"].to_pylist()))
             listener("read", done, pending.num_rows)
     score_corpus(corpus, profile, run, only=only, listener=listener, models_dir=models_dir)

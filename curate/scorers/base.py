@@ -49,7 +49,7 @@ class Picture:
         decoded = cv2.imdecode(np.frombuffer(self.image, np.uint8), cv2.IMREAD_COLOR) if self.image else None
         if decoded is None:
             raise Unmeasured("a proxy is not a readable picture")
-        return np.ascontiguousarray(decoded[:, :, ::-1])
+        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded)
 
 
 @dataclass(frozen=True)

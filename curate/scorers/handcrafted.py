@@ -46,7 +46,7 @@ def cues(pixels: np.ndarray) -> dict[str, float]:
     return {
         "sharpness": sharpness(luma),
         "calm": 1 - noise(luma),
-        "exposure": exposure(luma),
+        "exposure": exposure(grey),
         "contrast": contrast(grey),
         "colour": float(np.sqrt(colourfulness(small))),
         "harmony": harmony(small),

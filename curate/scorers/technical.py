@@ -1,6 +1,7 @@
 """Technical quality of the picture: sharpness, noise, blockiness, exposure, contrast and colourfulness, each stated apart, and one figure from them."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -76,15 +77,13 @@ def quadratic(standard: np.ndarray) -> np.ndarray:
     return np.concatenate([standard, np.clip(standard, -3, 3) ** 2], axis=-1)
 
 
-def parts(pixels: np.ndarray) -> dict[str, float]:
-    """Each part of one picture, uint8 (H, W, 3) RGB, in 0-1."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    luma = grey.astype(np.float32)
+def parts(pixels: np.ndarray, grey: np.ndarray, luma: np.ndarray) -> dict[str, float]:
+    """Each part of one picture in 0-1, from its colours, uint8 (H, W, 3) RGB, and its luma (H, W), uint8 and float32."""
     return {
         "sharpness": sharpness(luma),
         "noise": noise(luma),
         "blockiness": blockiness(luma),
-        "exposure": exposure(luma),
+        "exposure": exposure(grey),
         "contrast": contrast(grey),
         "colourfulness": colourfulness(pixels),
     }
@@ -92,7 +91,9 @@ def parts(pixels: np.ndarray) -> dict[str, float]:
 
 def features(pixels: np.ndarray) -> dict[str, float]:
     """What the ranker sees of one picture: its parts and its statistics, by name."""
-    return {**parts(pixels), **statistics(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32))}
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    luma = grey.astype(np.float32)
+    return {**parts(pixels, grey, luma), **statistics(luma)}
 
 
 def sharpness(luma: np.ndarray) -> float:
@@ -112,7 +113,7 @@ def sharpness(luma: np.ndarray) -> float:
 def noise(luma: np.ndarray) -> float:
     """Grain where the picture is smooth, relative to its tonal range: the deviation of a Laplacian residue (Immerkær 1996) in the calmest fifth."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
-    residue = np.abs(cv2.filter2D(luma, -1, kernel)) * np.sqrt(np.pi / 2)
+    residue = np.abs(cv2.filter2D(luma, -1, kernel)) * math.sqrt(math.pi / 2)  # NumPy's own root would make it double
     local = cv2.boxFilter(residue, -1, (15, 15))[8:-8:4, 8:-8:4]
     grain = float(quantiles(local, (0.2,))[0]) if local.size else 0.0
     return float(1 - np.exp(-grain / (1 + 0.12 * float(luma.std()))))
@@ -129,10 +130,10 @@ def blockiness(luma: np.ndarray, period: int = 8) -> float:
     return float(1 - np.exp(-1.5 * np.mean(excess))) if excess else 0.0
 
 
-def exposure(luma: np.ndarray) -> float:
-    """How near the middle tones lie to mid-grey, and how little is crushed to black or burnt to white."""
-    lost = float((luma < 4).mean() + (luma > 251).mean())
-    off = (float(luma.mean()) - 118) / 118
+def exposure(grey: np.ndarray) -> float:
+    """How near the middle tones of luma, uint8 (H, W), lie to mid-grey, and how little is crushed to black or burnt to white."""
+    lost = (np.count_nonzero(grey < 4) + np.count_nonzero(grey > 251)) / grey.size
+    off = (cv2.mean(grey)[0] - 118) / 118
     return float(np.exp(-1.5 * off**2) * (1 - 0.7 * min(lost, 1.0)))
 
 

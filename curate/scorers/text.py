@@ -1,17 +1,16 @@
 """Text in the picture: what it says, how much of the frame it covers, and whether it is a subtitle, a banner, a title or part of the scene."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
 from curate.models import weights
 from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
+from curate.scorers.text_reader import Reader
 
 LONGER_SIDE = 640
-"""Pixels to which the longer side is brought before detection."""
+"""Pixels to which a longer side is brought before detection."""
 
 SURE, TALLEST, SHORTEST_WORD = 0.6, 0.4, 2
 """A line counts if it is read with this probability, is lower than this share of the frame, and has this many letters or digits.
@@ -40,32 +39,15 @@ class Text(Scorer):
     """Reads every proxy with PP-OCRv6 (RapidOCR) and tells text laid over the picture from text in the scene by place and persistence."""
 
     name = "text"
-    version = "1"
+    version = "2"
     columns = columns("text_area", "text_kind", "texts")
     needs = frozenset({"proxies"})
     models = ("pp-ocrv6-detect", "pp-ocrv6-recognise")
-    preprocessing = f"longer side at {LONGER_SIDE}"
+    preprocessing = f"longer side at most {LONGER_SIDE}; each line read by itself"
 
     def setup(self) -> None:
-        from rapidocr import RapidOCR
-
-        detector, reader = (str(weights(name, self.models_dir)[0]) for name in self.models)
-        self._engine = RapidOCR(
-            params={
-                "Global.log_level": "critical",
-                "Global.use_cls": False,
-                "Det.model_path": detector,
-                "Rec.model_path": reader,
-                "Det.limit_type": "max",
-                "Det.limit_side_len": LONGER_SIDE,
-                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            }
-        )
-        self.read(np.zeros((32, 32, 3), np.uint8))  # the detector is only loaded when first asked
-        finder: Any = self._engine.text_det
-        # With plain numbers, as the settings have them, a picture is laid out in double precision, which takes three times as long.
-        finder.mean, finder.std = np.float32(finder.mean), np.float32(finder.std)
+        detector, recogniser = (str(weights(name, self.models_dir)[0]) for name in self.models)
+        self._reader = Reader(detector, recogniser, LONGER_SIDE, TALLEST)
 
     def score(self, batch: ClipBatch) -> pa.Table:
         def measure(index: int) -> dict[str, object]:
@@ -79,10 +61,9 @@ class Text(Scorer):
 
     def read(self, pixels: np.ndarray) -> list[Line]:
         """The lines of one picture, uint8 (H, W, 3) RGB, that were read with certainty, top to bottom."""
-        found: Any = self._engine(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), use_cls=False)
         size = np.array(pixels.shape[1::-1])
         lines = []
-        for corners, words, probability in zip(found.boxes if found.boxes is not None else (), found.txts or (), found.scores or ()):
+        for corners, words, probability in self._reader(pixels):
             left, top, right, bottom = (float(edge) for edge in np.clip([*corners.min(axis=0) / size, *corners.max(axis=0) / size], 0, 1))
             rise, run = corners[1][1] - corners[0][1], corners[1][0] - corners[0][0]
             line = Line(words.strip(), float(probability), (left, top, right, bottom), float(rise / run) if run else 0.0)

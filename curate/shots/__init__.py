@@ -11,26 +11,27 @@ from curate.shots.transnet import TransNet
 
 
 @cache
-def network() -> TransNet:
+def network(models_dir: str | None) -> TransNet:
     """TransNetV2, loaded once per process."""
-    return TransNet()
+    return TransNet(models_dir=models_dir)
 
 
-def cascade() -> ShotDetector:
+def cascade(models_dir: str | None = None) -> ShotDetector:
     """Rules, and TransNetV2 where they are in doubt; everywhere where there is a GPU."""
-    return Cascade(network(), everywhere=network().device.type == "cuda")
+    return Cascade(network(models_dir), everywhere=network(models_dir).device.type == "cuda")
 
 
-def rules() -> ShotDetector:
+def rules(_: str | None = None) -> ShotDetector:
     """The cascade without the network, for machines that have seconds to spare for nothing else: doubts are not boundaries."""
     return Cascade(None)
 
 
-def transnetv2() -> ShotDetector:
+def transnetv2(models_dir: str | None = None) -> ShotDetector:
     """TransNetV2 alone, as published."""
-    return Dense(network())
+    return Dense(network(models_dir))
 
 
-DETECTORS: dict[str, Callable[[], ShotDetector]] = {"cascade": cascade, "rules": rules, "transnetv2": transnetv2, "adaptive": adaptive, "content": content}
+DETECTORS: dict[str, Callable[..., ShotDetector]] = {"cascade": cascade, "rules": rules, "transnetv2": transnetv2, "adaptive": adaptive, "content": content}
+"""How each is made; it may be given the folder of models."""
 
 __all__ = ["DETECTORS", "Boundary", "ShotDetector"]

@@ -44,14 +44,14 @@ def _boundaries(cuts: list[Any]) -> list[Boundary]:
     return [Boundary(cut.frame_num, cut.frame_num) for cut in cuts]
 
 
-def adaptive() -> ShotDetector:
+def adaptive(_: str | None = None) -> ShotDetector:
     """AdaptiveDetector: content changes against their rolling mean."""
     from scenedetect.detectors import AdaptiveDetector
 
     return PySceneDetect(AdaptiveDetector, 4)
 
 
-def content() -> ShotDetector:
+def content(_: str | None = None) -> ShotDetector:
     """ContentDetector: changes of hue, saturation and luma."""
     from scenedetect.detectors import ContentDetector
 

