@@ -2,12 +2,12 @@
 
 import typer
 
-from pipelines.verbs import curating, keeping, training
+from pipelines.verbs import curating, keeping, searching, training
 from pipelines.verbs.mistakes import mistakes_said_plainly
 
 VERBS = {
     "Make a corpus": (curating.curate, curating.add, curating.measure, curating.caption, curating.deduplicate, curating.select, curating.pack),
-    "Look at it": (curating.report, curating.calibrate, curating.export),
+    "Look at it": (curating.report, searching.search, curating.calibrate, curating.export),
     "Train and compare": (training.train, training.sample, training.ablate),
     "Keep it in order": (keeping.trace, keeping.takedown, keeping.verify, keeping.doctor),
 }

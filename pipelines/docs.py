@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from schemas import clip, source
+from schemas.captioner import CaptionModel
 from schemas.experiment import Ablation
 from schemas.recipe import Recipe
 from schemas.rights import Policy
@@ -26,7 +27,13 @@ TABLES = {
     "ledger": (clip.LEDGER, "Of one selection: what became of every second of every source."),
     "proxies": (clip.PROXIES, "Small pictures of each clip: what scorers, captioners and people look at."),
 }
-DOCUMENTS: dict[str, type[BaseModel]] = {"Recipe": Recipe, "Training run": TrainingRun, "Rights policy": Policy, "Experiment": Ablation}
+DOCUMENTS: dict[str, type[BaseModel]] = {
+    "Recipe": Recipe,
+    "Training run": TrainingRun,
+    "Rights policy": Policy,
+    "Caption model": CaptionModel,
+    "Experiment": Ablation,
+}
 
 
 def main() -> None:

@@ -30,18 +30,32 @@ class ConseAlignment(Scorer):
     preprocessing = "central 224x224 of the shorter side at 256"
 
     def setup(self) -> None:
-        embedded = np.load(weights("imagenet-labels-minilm", self.models_dir)[0], allow_pickle=False).astype(np.float32)
-        self._common = embedded.mean(axis=0)
-        self._labels = _unit(embedded - self._common)
+        self._space = LabelSpace(self.models_dir)
 
     def score(self, batch: ClipBatch) -> pa.Table:
         def measure(index: int) -> dict[str, object]:
             likely = probabilities(batch.feature("efficientnet", index)[:, LOGITS], TEMPERATURE)
-            best = np.argsort(-likely, kind="stable")[:LABELS_USED]
-            picture = _unit((likely[best, None] * self._labels[best]).sum(axis=0))
-            return {"alignment": picture @ _unit(batch.feature("caption_embedding", index) - self._common)}
+            return {"alignment": self._space.pictures(likely[None])[0] @ self._space.text(batch.feature("caption_embedding", index))}
 
         return tabulate(batch, self.columns, measure)
+
+
+class LabelSpace:
+    """Where pictures and texts meet: ImageNet's labels as sentence embeddings, without what they have in common."""
+
+    def __init__(self, models_dir: str | None = None) -> None:
+        embedded = np.load(weights("imagenet-labels-minilm", models_dir)[0], allow_pickle=False).astype(np.float32)
+        self._common = embedded.mean(axis=0)
+        self._labels = _unit(embedded - self._common)
+
+    def pictures(self, likely: np.ndarray) -> np.ndarray:
+        """Where label probabilities (N, 1000) lie: their LABELS_USED likeliest labels, weighted; (N, 384), of length one."""
+        best = np.argsort(-likely, axis=1, kind="stable")[:, :LABELS_USED]
+        return _unit(np.einsum("nl,nld->nd", np.take_along_axis(likely, best, axis=1), self._labels[best]))
+
+    def text(self, embedding: np.ndarray) -> np.ndarray:
+        """Where a sentence embedding (384,) lies, of length one."""
+        return _unit(embedding - self._common)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -116,15 +116,19 @@ def caption(
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
     by: Annotated[list[str] | None, typer.Option("--by", help=f"A captioner, may be repeated; metadata and describe by default. {HOW_TO_NAME}.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What vlm and openai captioners ask about the pictures.")] = None,
+    price_in: Annotated[float | None, typer.Option("--price-in", min=0.0, help="Of openai captioners: money per million tokens sent.")] = None,
+    price_out: Annotated[float | None, typer.Option("--price-out", min=0.0, help="Of openai captioners: money per million tokens received.")] = None,
     models_dir: ModelsOption = None,
 ) -> None:
     """Write captions for clips that have none, and the scores that need a caption.
 
-    Example: `clipmill caption --corpus corpus --by openai:http://localhost:8000/v1#MODEL`
+    Example: `clipmill caption --corpus corpus --by openai:http://localhost:8000/v1#MODEL --price-in 0.2 --price-out 0.6`
     """
     opened = open_corpus(corpus)
     run = choose_engine(engine_named(on), steps.footage_s(opened))
-    captioners = [captioner_named(each) for each in by] if by else None
+    given = {name: value for name, value in (("prompt", prompt), ("price_in", price_in), ("price_out", price_out)) if value is not None}
+    captioners = [captioner_named(each, given) for each in by] if by else None
     with progress_shown(console) as listener:
         told = caption_corpus(opened, captioners, profile_named(profile), run, listener, models_dir)
     console.print(escape(told.summary()))

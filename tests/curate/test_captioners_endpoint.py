@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from curate.caption import caption_corpus
 from curate.captioners.base import windows_of
@@ -19,6 +20,7 @@ from curate.corpus import open_corpus
 from curate.engine import run_here
 from curate.scorers.base import ClipBatch, Picture
 from curate.storage.views import SPANS
+from pipelines.cli import app
 from schemas.clip import PROXIES, clip_id
 from schemas.table import table_of
 
@@ -272,3 +274,14 @@ def test_a_corpus_is_captioned_resumed_and_accounted(serve, corpus):
     again = caption_corpus(corpus, [asking], "embedded", run_here)
     assert again.written == {asking.identity(): 1} and again.unanswered == {}
     assert corpus.table("captions").num_rows == 4 and len(server.asked) == 5
+
+
+def test_endpoint_model_prompt_and_prices_are_given_on_the_command_line_or_in_a_file(serve, corpus, tmp_path):
+    server = serve(WELL)
+    told = ["caption", "--corpus", corpus.url, "--on", "here", "--prompt", "What is this?", "--price-in", "1000", "--price-out", "10000"]
+    shown = CliRunner().invoke(app, [*told, "--by", f"openai:{server.url}#org/a model"])
+    assert shown.exit_code == 0 and "400 tokens sent, 40 received" in shown.output and "cost 0.80" in shown.output
+    assert {question["messages"][0]["content"][-1]["text"] for _, _, question in server.asked} == {"What is this?"}
+    (tmp_path / "service.toml").write_text(f'url = "{server.url}"\nmodel = "another"\nanswer_tokens = 33\n')
+    assert CliRunner().invoke(app, ["caption", "--corpus", corpus.url, "--on", "here", "--by", str(tmp_path / "service.toml")]).exit_code == 0
+    assert {question["max_tokens"] for _, _, question in server.asked if question["model"] == "another"} == {33}

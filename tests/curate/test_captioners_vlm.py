@@ -13,6 +13,7 @@ from curate.captioners.endpoint import Endpoint
 from curate.captioners.vlm import VisionLanguage
 from curate.models import ModelError, weights
 from curate.scorers.base import ClipBatch, Picture
+from schemas.document import DocumentError
 
 TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
@@ -176,3 +177,31 @@ def test_captioners_are_asked_for_by_name(blip):
     for wrong in ("blip", "vlm", "openai:http://localhost:8000/v1", "describe:me", ""):
         with pytest.raises(CaptionError, match="vlm:MODEL"):
             captioner_named(wrong)
+
+
+def test_captioners_are_told_more_in_a_file_and_the_command_stands_over_it(tmp_path):
+    file = tmp_path / "service.toml"
+    file.write_text('url = "http://localhost:8000/v1"\nmodel = "m"\nprompt = "Say it."\nframes = 3\nwindow_s = 5\nprice_in = 0.5\nkey_variable = "MY_KEY"\n')
+    asking = captioner_named(str(file), {"price_out": 2.0, "prompt": "Say it shortly."})
+    told = (asking.service.frames, asking.service.window_s, asking.service.key_variable, asking.service.timeout_s)
+    assert told == (3, 5.0, "MY_KEY", 60.0) and asking.prompt == "Say it shortly."
+    assert asking.cost(1_000_000, 500_000) == pytest.approx(1.5)
+    assert asking.identity() != captioner_named(str(file)).identity() and captioner_named("describe", {"prompt": "x"}) is captioner_named("describe")
+    here = captioner_named("vlm:someone/small", {"prompt": "a film of"})
+    assert (here.model, here.prompt, here.frames) == ("someone/small", "a film of", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('model = "m"', "needs `url`"),
+        ('kind = "vlm"\nmodel = "m"\nprice_in = 1', "`price_in` is of a service"),
+        ('url = "ftp://x"\nmodel = "m"', "url"),
+        ('url = "http://x"\nmodel = "m"\nframe = 3', "frames"),
+        ('url = "http://x"\nmodel = "m"\nprice_in = -1', "line 3"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_advice(tmp_path, text, advice):
+    (tmp_path / "service.toml").write_text(text)
+    with pytest.raises(DocumentError, match=advice):
+        captioner_named(str(tmp_path / "service.toml"))
