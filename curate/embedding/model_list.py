@@ -1,6 +1,5 @@
 """The models there are: what each is for, where it comes from, under which licence, and the digests of its files."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -11,13 +10,13 @@ class ModelFile:
 
     Attributes:
         path: where it lies in its source, with forward slashes.
-        bytes: its size.
-        sha256: its digest; a file with another one is refused.
+        bytes: its size; 0 where it is not known.
+        sha256: its digest; a file with another one is refused. None where it is not known: then what is fetched first is pinned (curate.pins).
     """
 
     path: str
     bytes: int
-    sha256: str
+    sha256: str | None
 
     @property
     def name(self) -> str:
@@ -43,13 +42,6 @@ class Model:
     licence: str
     purpose: str
     files: tuple[ModelFile, ...]
-
-    @property
-    def digest(self) -> str:
-        """The digest of its only file, or one digest over all of its files'."""
-        if len(self.files) == 1:
-            return self.files[0].sha256
-        return hashlib.sha256("".join(f"{file.name}:{file.sha256}\n" for file in self.files).encode()).hexdigest()
 
 
 EFFICIENTNET_LITE0 = Model(
@@ -153,6 +145,43 @@ LAION_AESTHETIC_V1 = Model(
     (ModelFile("sa_0_4_vit_l_14_linear.pth", 4071, "2cd4e60f4f24ae3bcd57b847b13c1f3ba27edc28cc1a7f9ce74ee9f421243cba"),),
 )
 
+LAION_AESTHETIC_V2_AVA = Model(
+    "laion-aesthetic-v2-ava",
+    "web:https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/6934dd81792f086e613a121dbce43082cb8be85e",
+    "Apache-2.0",
+    "LAION's improved aesthetic predictor trained on AVA and logos (linear MSE)",
+    (ModelFile("ava+logos-l14-linearMSE.pth", 3714759, "390a3aafaf3b37d57148f9b22f30556de38343064b7d915acfa80d3812b4c9ff"),),
+)
+
+LAION_AESTHETIC_V2_AVA_RELU = Model(
+    "laion-aesthetic-v2-ava-relu",
+    "web:https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/6934dd81792f086e613a121dbce43082cb8be85e",
+    "Apache-2.0",
+    "LAION's improved aesthetic predictor trained on AVA and logos, with ReLU between its layers",
+    (ModelFile("ava+logos-l14-reluMSE.pth", 3714887, "0af3254c651d55b7ea851429c20f26ec880bb0169805a4df85b814bd7966f3e4"),),
+)
+
+
+def _published(name: str, licence: str, purpose: str) -> Model:
+    """A checkpoint of simple-aesthetics-predictor on the hub: CLIP's picture half and a head in one file. Its digest could not be learnt here."""
+    files = (ModelFile("model.safetensors", 0, None), ModelFile("config.json", 0, None))
+    return Model(name, f"hub:shunk031/{name}", licence, purpose, files)
+
+
+# The hub's cards state no licence; these are those of the heads (LAION's) and of CLIP, of which the checkpoints are made.
+PUBLISHED_PREDICTORS = (
+    _published(
+        "aesthetics-predictor-v1-vit-base-patch16", "MIT", "LAION's first aesthetic predictor on CLIP ViT-B/16, as simple-aesthetics-predictor packs it"
+    ),
+    _published("aesthetics-predictor-v1-vit-base-patch32", "MIT", "The same on CLIP ViT-B/32"),
+    _published("aesthetics-predictor-v1-vit-large-patch14", "MIT", "The same on CLIP ViT-L/14"),
+    _published(
+        "aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE", "Apache-2.0 AND MIT", "LAION's improved predictor with CLIP ViT-L/14, packed by the same"
+    ),
+    _published("aesthetics-predictor-v2-ava-logos-l14-linearMSE", "Apache-2.0 AND MIT", "The same, trained on AVA and logos"),
+    _published("aesthetics-predictor-v2-ava-logos-l14-reluMSE", "Apache-2.0 AND MIT", "The same, with ReLU between its layers"),
+)
+
 MODELS: tuple[Model, ...] = (
     EFFICIENTNET_LITE0,
     MINILM,
@@ -165,5 +194,8 @@ MODELS: tuple[Model, ...] = (
     CLIP_L14,
     LAION_AESTHETIC_V2,
     LAION_AESTHETIC_V1,
+    LAION_AESTHETIC_V2_AVA,
+    LAION_AESTHETIC_V2_AVA_RELU,
+    *PUBLISHED_PREDICTORS,
 )
 """A new model is an entry above and a line here."""

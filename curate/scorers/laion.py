@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,16 @@ from curate.scorers.base import ClipBatch, Scorer, columns, tabulate
 OF_CLIP = ("vision_model.", "text_model.", "visual_projection.", "text_projection.")
 """What a checkpoint of simple-aesthetics-predictor holds beside its head (`layers.*`, or `predictor.*`)."""
 
-Layers = list[tuple[np.ndarray, np.ndarray]]
+LINEAR, RELU = (0, 2, 4, 6, 7), (0, 3, 6, 9, 11)
+"""Places of the improved predictor's linear layers in its two arrangements: with dropout between them, or with a ReLU as well."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Linear layers, as weight (out, in) and bias (out) each, and whether a ReLU stands between them."""
+
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    relu: bool
 
 
 class LaionAesthetic(Scorer):
@@ -45,11 +55,25 @@ class LaionAestheticV1(LaionAesthetic):
     models: ClassVar = ("laion-aesthetic-v1", CLIP)
 
 
-def read_head(path: Path) -> Layers:
-    """A head's linear layers, as weight (out, in) and bias (out) each, in order.
+class LaionAestheticAva(LaionAesthetic):
+    """The improved predictor trained on AVA and logos alone (`ava+logos-l14-linearMSE`)."""
 
-    Reads LAION's own files (one linear layer, or a stack of them; there is nothing between them but dropout), and the checkpoints that
-    simple-aesthetics-predictor publishes, which hold the CLIP model beside the head. Nothing is unpickled but tensors.
+    name = "laion_v2_ava"
+    models: ClassVar = ("laion-aesthetic-v2-ava", CLIP)
+
+
+class LaionAestheticAvaRelu(LaionAesthetic):
+    """The same with a ReLU between its layers (`ava+logos-l14-reluMSE`)."""
+
+    name = "laion_v2_ava_relu"
+    models: ClassVar = ("laion-aesthetic-v2-ava-relu", CLIP)
+
+
+def read_head(path: Path) -> Head:
+    """The head in a checkpoint.
+
+    Reads LAION's own files (one linear layer, or a stack of them), and the checkpoints that simple-aesthetics-predictor publishes,
+    which hold CLIP's picture half beside the head. Nothing is unpickled but tensors.
 
     Raises:
         ModelError: the file holds no such head.
@@ -63,18 +87,20 @@ def read_head(path: Path) -> Layers:
     else:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     own = sorted((name for name in stored if name.endswith("weight") and not name.startswith(OF_CLIP)), key=_place)
-    head = [(_array(stored, name), _array(stored, f"{name.removesuffix('weight')}bias")) for name in own]
-    sizes = [weight.shape for weight, _ in head]
-    if not head or sizes[-1][0] != 1 or any(before[0] != after[1] for before, after in itertools.pairwise(sizes)):
-        raise ModelError(f"{path} holds no aesthetic head: beside CLIP it has {', '.join(own) or 'nothing'}")
-    return head
+    layers = tuple((_array(stored, name), _array(stored, f"{name.removesuffix('weight')}bias")) for name in own)
+    sizes, places = [weight.shape for weight, _ in layers], tuple(_place(name) for name in own)
+    # What stands between layers leaves no tensors: it shows only in the places that the others have.
+    known = len(layers) == 1 or places in (LINEAR, RELU)
+    if not known or sizes[-1][0] != 1 or any(before[0] != after[1] for before, after in itertools.pairwise(sizes)):
+        raise ModelError(f"{path} holds no aesthetic head that is known: beside CLIP it has {', '.join(own) or 'nothing'}")
+    return Head(layers, relu=places == RELU)
 
 
-def judged(head: Layers, embeddings: np.ndarray) -> np.ndarray:
+def judged(head: Head, embeddings: np.ndarray) -> np.ndarray:
     """Scores (N,) of embeddings (N, dimensions) of length one."""
     hidden = embeddings
-    for weight, bias in head:
-        hidden = hidden @ weight.T + bias
+    for number, (weight, bias) in enumerate(head.layers):
+        hidden = (np.maximum(hidden, 0) if head.relu and number else hidden) @ weight.T + bias
     return hidden[:, 0]
 
 

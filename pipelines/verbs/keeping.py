@@ -93,8 +93,8 @@ def models_list(models_dir: ModelsOption = None) -> None:
     for column in ("model", "for", "licence", "MB", "sha256", "here"):
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
     for row in list_models(models_dir):
-        size = f"{row['bytes'] / 1e6:.1f}"
-        table.add_row(row["name"], escape(row["purpose"]), escape(row["licence"]), size, row["sha256"][:12], "yes" if row["present"] else "no")
+        size, digest = f"{row['bytes'] / 1e6:.1f}" if row["bytes"] else "?", row["sha256"][:12] if row["sha256"] else "not pinned"
+        table.add_row(row["name"], escape(row["purpose"]), escape(row["licence"]), size, digest, "yes" if row["present"] else "no")
     console.print(table)
 
 
@@ -103,7 +103,7 @@ def models_fetch(
     name: Annotated[str, typer.Argument(help="A name that `clipmill models list` shows.", show_default=False)],
     models_dir: Annotated[Path, typer.Option("--models-dir", help="Folder to put the files in.", show_default=False)],
 ) -> None:
-    """Copy or download a model's files, and check their digests."""
+    """Copy or download a model's files, and check their digests. One that is not known beforehand is pinned, and held against the file ever after."""
     from curate.models import fetch_model
 
     with progress_shown(console) as listener:

