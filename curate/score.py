@@ -97,11 +97,12 @@ def score_corpus(
     """
     classes = chosen(profile, (only,) if isinstance(only, str) else tuple(only) if only is not None else None)
     report = ScoreReport()
-    corpus.choose({column.name: cls.identity() for cls in classes if cls.family == "measures" for column in cls.columns})
     _note_preprocessing(corpus, classes)
     for group, rows in pending(corpus, classes):
         stage = Score(corpus.url, tuple(cls.name for cls in group), profile, models_dir)
         _score_group(corpus, stage, rows, run, listener, report)
+    # Only now: a profile whose weights are missing would else hide what another has measured.
+    corpus.choose({column.name: cls.identity() for cls in classes if cls.family == "measures" for column in cls.columns})
     return report
 
 

@@ -208,6 +208,14 @@ def test_without_weights_the_profile_says_what_to_put_where(corpus, tmp_path):
     assert not corpus.names("measures/laion")
 
 
+def test_a_profile_that_could_not_run_hides_no_scores_of_another(corpus, tmp_path):
+    score_corpus(corpus, "embedded", run_here, only="handcrafted")
+    before = corpus.table("clips")["aesthetic"].to_pylist()
+    with pytest.raises(ModelError):
+        score_corpus(corpus, "laion", run_here, models_dir=str(tmp_path))
+    assert corpus.table("clips")["aesthetic"].to_pylist() == before and any(before)
+
+
 def test_one_tower_serves_all_and_a_picture_is_embedded_once(corpus, small_models, monkeypatch):
     tower = clip_tower(str(small_models))
     embedded_rows = []
