@@ -1,9 +1,7 @@
 """Features computed once per clip and shared by scorers: image network outputs, sentence embeddings."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import cv2
@@ -13,10 +11,8 @@ from curate.embedding.clip_tower import clip_tower
 from curate.embedding.compute import fixed_threads, fold_norms, in_fixed_batches
 from curate.embedding.sentences import SentenceEncoder
 from curate.models import weights
-from curate.scorers.base import OF_ONE_CLIP, ClipBatch, Unmeasured
-
-Step = Callable[[np.ndarray], np.ndarray]
-Steps = tuple[Step, Step]
+from curate.scorers.base import ClipBatch, Unmeasured
+from curate.scorers.per_picture import Steps, per_picture
 
 
 class Feature(ABC):
@@ -149,26 +145,3 @@ def per_caption(batch: ClipBatch, embed: Callable[[Sequence[str]], np.ndarray]) 
     captions = [row.get("caption") for row in batch.rows]
     found = iter(embed([caption for caption in captions if caption]))
     return [next(found) if caption else Unmeasured("the clip has no caption") for caption in captions]
-
-
-def per_picture(batch: ClipBatch, prepare: Step, forward: Step) -> list[Any]:
-    """A network's outputs for every picture of a batch, all clips' pictures sharing its batches; one (pictures, ...) array per clip."""
-
-    def prepared_of(index: int) -> list[np.ndarray] | Unmeasured:
-        try:
-            return [prepare(pixels) for pixels in batch.frames(index)]
-        except OF_ONE_CLIP as error:
-            return error if isinstance(error, Unmeasured) else Unmeasured(f"{type(error).__name__}: {error}")
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        prepared = list(pool.map(prepared_of, range(len(batch))))
-    everything = [picture for each in prepared if not isinstance(each, Unmeasured) for picture in each]
-    outputs, at = forward(np.stack(everything)) if everything else np.zeros(0), 0
-    found: list[Any] = []
-    for each in prepared:
-        if isinstance(each, Unmeasured):
-            found.append(each)
-        else:
-            found.append(outputs[at : at + len(each)])
-            at += len(each)
-    return found

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from curate.embedding.features import per_picture
 from curate.embedding.vision_tower import VisionTower
 from curate.models import weights
 from curate.scorers.base import ClipBatch, Scorer, Unmeasured, columns, tabulate
 from curate.scorers.laion import judged, read_head
+from curate.scorers.per_picture import per_picture
 
 
 class PublishedPredictor(Scorer):
