@@ -146,7 +146,7 @@ def main() -> None:
     with timed("write"):
         corpus.replace("selections/bench", decision.selection)
         corpus.replace("funnels/bench", funnel_table(decision.funnel))
-        corpus.replace("verdicts/bench", decision.verdicts, in_order=True)
+        corpus.replace("verdicts/bench", decision.verdicts.pieces(), in_order=True)
 
 
 if __name__ == "__main__":

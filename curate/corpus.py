@@ -16,6 +16,7 @@ from curate.storage import views
 from curate.storage.atomic import create_if_absent, filesystem_of, overwrite
 from curate.storage.columns import clips_side_by_side
 from curate.storage.lineup import line_up
+from curate.storage.parts import Rows
 from curate.storage.relations import CHOSEN, RELATIONS
 from curate.storage.store import Snapshot, Store
 from schemas.clip import SCORED
@@ -81,7 +82,7 @@ class Corpus:
         if self.store.commit(key, tables) and drawn:
             self.gather(GATHER_ONE_IN)
 
-    def replace(self, name: str, rows: pa.Table, *, in_order: bool = False) -> None:
+    def replace(self, name: str, rows: Rows, *, in_order: bool = False) -> None:
         """Swap a derived relation as a whole; rows that are `in_order` are kept in theirs."""
         self.store.replace(name, rows, in_order=in_order)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -72,7 +73,7 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
         corpus.replace(f"selections/{name}", decision.selection)
         corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
         corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
-        corpus.replace(f"verdicts/{name}", decision.verdicts, in_order=True)
+        corpus.replace(f"verdicts/{name}", decision.verdicts.pieces(), in_order=True)
     record(corpus, "select", {"name": name, "recipe": recipe.name, "clips": decision.selection.num_rows})
     return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
 
@@ -88,8 +89,9 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     clip = corpus.table("clips", columns=sorted(columns_read(recipe) | {"clip_id", REASONS})).filter(pc.field("clip_id") == clip_id)
     if not clip.num_rows:
         raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
-    at = pc.equal(decision.verdicts["start_frame"], clip["start_frame"][0])
-    found = in_words(decision.verdicts.filter(at)).filter(pc.field("clip_id") == clip_id).to_pylist()
+    told_of = decision.verdicts.table()
+    at = pc.equal(told_of["start_frame"], clip["start_frame"][0])
+    found = in_words(told_of.filter(at)).filter(pc.field("clip_id") == clip_id).to_pylist()
     judged = verdicts(recipe, clip, _sources(corpus), on=on or _today(), without=without)
     told = [Verdict(rule.name, rule.wants, detail is None, detail) for rule, detail in judged]
     decided_by, reached = found[0]["rule"], all(verdict.passes for verdict in told)
@@ -143,7 +145,10 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:
-    return decide(recipe, _clips(corpus, recipe), _sources(corpus), corpus.read("gaps"), on=on or _today(), without=without)
+    with ThreadPoolExecutor(1) as beside:
+        sources = beside.submit(_sources, corpus)
+        clips = _clips(corpus, recipe)
+        return decide(recipe, clips, sources.result(), corpus.read("gaps"), on=on or _today(), without=without)
 
 
 def _clips(corpus: Corpus, recipe: Recipe) -> pa.Table:

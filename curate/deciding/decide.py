@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curate.deciding import draw
 from curate.deciding.funnel import Step, rule_steps
-from curate.deciding.ledger import Judged, Texts, verdicts_of
+from curate.deciding.ledger import Judged, Sparse, Verdicts, verdicts_of
 from curate.deciding.rules import Case, Rule, literal, range_rules, rights_refusal
 from curate.storage import views
 from schemas.recipe import Recipe
@@ -31,18 +31,18 @@ class Decision:
 
     Attributes:
         selection: clip_id and order (a shuffle by the recipe's seed) of each clip kept.
-        verdicts: every second of every source (schema VERDICTS).
+        verdicts: every second of every source.
         funnel: what each rule rejected.
     """
 
     selection: pa.Table
-    verdicts: pa.Table
+    verdicts: Verdicts
     funnel: tuple[Step, ...]
 
     @property
     def ledger(self) -> pa.Table:
         """The verdicts in words (schema LEDGER)."""
-        return in_words(self.verdicts)
+        return in_words(self.verdicts.table())
 
 
 SOURCE_COLUMNS = ("source_id", "status", "rule", "reason", "license", "rights_uses", "rights_territories", "rights_start", "rights_expires",
@@ -105,7 +105,7 @@ def verdicts(recipe: Recipe, clip: pa.Table, sources: pa.Table, *, on: date, wit
         for rule in rules:
             judged = _judge(connection, clip, [rule])
             case = judged.sayings[judged.codes[0]][1] if judged.codes[0] >= 0 else None
-            told.append({"words": case, "number": judged.numbers[0].as_py(), "text": judged.texts.spread(1)[0].as_py()})
+            told.append({"words": case, "number": judged.numbers[0].as_py(), "text": judged.texts.between(0, 1)[0].as_py()})
     schema = pa.schema([(name, pa.float64() if name == "number" else pa.string()) for name in told[0]])
     spoken = views.sentences(pa.Table.from_pylist(told, schema=schema))
     return list(zip(rules, spoken))
@@ -160,7 +160,7 @@ def _judge(connection: duckdb.DuckDBPyConnection, clips: pa.Table, rules: Sequen
         connection.register("told", clips.take(pa.array(places)).append_column("code", pa.array(codes[places])))
         words = " ".join(f"WHEN {code} THEN {cases[code][1].text}" for code in set(codes[places].tolist()))
         texts = connection.sql(f"SELECT CASE code {words} END AS text FROM told AS clips").to_arrow_table()["text"].combine_chunks()
-    return Judged(told["mask"], codes, told["number"], Texts(places, texts), tuple((rules[index].name, case.words) for index, case in cases))
+    return Judged(told["mask"], codes, told["number"], Sparse(places, texts), tuple((rules[index].name, case.words) for index, case in cases))
 
 
 def _told(cases: Sequence[tuple[int, Case]], index: int) -> str:

@@ -1,8 +1,10 @@
 """Ledger: what became of every second of every source, once a recipe has decided: each clip, each gap, and the seconds in neither."""
 
+import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -17,6 +19,9 @@ from schemas.source import STATUS_OK
 from schemas.table import conform
 
 TOLERANCE_S = 1e-6
+ROWS_AT_ONCE = 1 << 21
+BELONGING = ["source_id", "start_frame", "end_frame", "start_s", "end_s"]
+"""Columns of clips that their verdicts repeat."""
 UNTOLD = "no clip and no gap holds these seconds; are they measured yet?"
 ENCODED = {
     "source_id": pa.dictionary(pa.int32(), pa.string()),
@@ -28,24 +33,26 @@ ENCODED = {
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Texts of some rows.
+class Sparse:
+    """Values of some rows of many.
 
     Attributes:
-        places: int64 (M,), of which rows; none twice.
-        texts: one of each.
+        places: int64 (M,), of which rows, ascending.
+        values: one of each.
     """
 
     places: np.ndarray
-    texts: pa.Array
+    values: pa.Array
 
-    def spread(self, rows: int) -> pa.Array:
-        """A column of so many rows, null where there is no text."""
-        if not len(self.places):
-            return pa.nulls(rows, pa.string())
-        take, elsewhere = np.zeros(rows, np.int32), np.ones(rows, bool)
-        take[self.places], elsewhere[self.places] = np.arange(len(self.places)), False
-        return self.texts.take(pa.array(take, mask=elsewhere))
+    def between(self, start: int, stop: int) -> pa.Array:
+        """The values of a stretch of rows, null where there is none."""
+        low, high = np.searchsorted(self.places, (start, stop))
+        if low == high:
+            return pa.nulls(stop - start, self.values.type)
+        take, elsewhere = np.zeros(stop - start, np.int32), np.ones(stop - start, bool)
+        here = self.places[low:high] - start
+        take[here], elsewhere[here] = np.arange(high - low), False
+        return self.values.slice(low, high - low).take(pa.array(take, mask=elsewhere))
 
 
 @dataclass(frozen=True)
@@ -63,34 +70,63 @@ class Judged:
     masks: pa.ChunkedArray
     codes: np.ndarray
     numbers: pa.ChunkedArray
-    texts: Texts
+    texts: Sparse
     sayings: tuple[tuple[str, str], ...]
 
 
-def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, names: pa.Table, judged: Judged, drawn_out: pa.Table) -> pa.Table:
-    """What became of every second (schema VERDICTS, texts that repeat as dictionaries).
+@dataclass(frozen=True)
+class Verdicts:
+    """What became of every second (schema VERDICTS, texts that repeat as dictionaries): made a stretch at a time, so that not all of it need be held.
+
+    Attributes:
+        clips: source_id, start_frame, end_frame, start_s and end_s of each clip.
+        judged: what the rules and the draws say of them.
+        drawn: numbers that tell of draws.
+        rest: verdicts on seconds that belong to no clip.
+    """
+
+    clips: pa.Table
+    judged: Judged
+    drawn: Sparse
+    rest: pa.Table
+
+    def pieces(self) -> list[Callable[[], pa.Table]]:
+        """What makes each stretch, in order; they may be called in threads."""
+        rows = self.clips.num_rows
+        return [*(partial(self._stretch, start, min(start + ROWS_AT_ONCE, rows)) for start in range(0, rows, ROWS_AT_ONCE)), lambda: self.rest]
+
+    def table(self) -> pa.Table:
+        """All of it."""
+        return pa.concat_tables([make() for make in self.pieces()])
+
+    def _stretch(self, start: int, stop: int) -> pa.Table:
+        codes, said = self.judged.codes[start:stop], self.judged.sayings
+        silent = codes < 0
+        columns = {
+            **{name: self.clips[name].slice(start, stop - start) for name in BELONGING},
+            "outcome": pa.DictionaryArray.from_arrays(pa.array((~silent).view(np.int8)), pa.array([OUTCOME_KEPT, OUTCOME_REJECTED])),
+            "rule": _spoken(codes, silent, [rule for rule, _ in said]),
+            "words": _spoken(codes, silent, [words for _, words in said]),
+            "number": pc.coalesce(self.judged.numbers.slice(start, stop - start), self.drawn.between(start, stop)),
+            "text": self.judged.texts.between(start, stop),
+        }
+        return _encoded(pa.table(columns))
+
+
+def verdicts_of(connection: duckdb.DuckDBPyConnection, clips: pa.Table, names: pa.Table, judged: Judged, drawn_out: pa.Table) -> Verdicts:
+    """What became of every second.
 
     Args:
         connection: has `clips`, `gaps` and `sources`.
-        clips: at least source_id, source_number, start_frame, end_frame, start_s and end_s.
+        clips: at least BELONGING and source_number.
         names: the `source_id` of each source number, in their order.
         judged: what the rules say of them.
         drawn_out: `position`, `rule`, `words`, `number` and `text` of clips that passed every rule and were not drawn, by position.
     """
-    codes, numbers, texts, sayings = _with_draws(judged, drawn_out)
-    silent = codes < 0
-    kept_or_not = pa.DictionaryArray.from_arrays(pa.array((~silent).view(np.int8)), pa.array([OUTCOME_KEPT, OUTCOME_REJECTED]))
-    columns = {
-        **{name: clips[name] for name in ("source_id", "start_frame", "end_frame", "start_s", "end_s")},
-        "outcome": kept_or_not,
-        "rule": _spoken(codes, silent, [rule for rule, _ in sayings]),
-        "words": _spoken(codes, silent, [words for _, words in sayings]),
-        "number": numbers,
-        "text": texts.spread(len(codes)),
-    }
     filled = f"SELECT * EXCLUDE (detail), CASE WHEN detail IS NOT NULL THEN '{{}}' END AS words, detail AS text FROM ({_rest(connection, clips, names)})"
-    rest = connection.sql(filled).to_arrow_table()
-    return pa.concat_tables([_encoded(pa.table(columns)), _encoded(conform(rest, VERDICTS))])
+    rest = _encoded(conform(connection.sql(filled).to_arrow_table(), VERDICTS))
+    drawn = Sparse(drawn_out["position"].to_numpy(), drawn_out["number"].combine_chunks())
+    return Verdicts(clips.select(BELONGING), _with_draws(judged, drawn_out), drawn, rest)
 
 
 def _encoded(verdicts: pa.Table) -> pa.Table:
@@ -115,26 +151,30 @@ def with_failures(verdicts: pa.Table, reasons: Mapping[str, str], rule: str) -> 
     failed[list(told)] = True
     changed = {"outcome": OUTCOME_FAILED, "rule": rule, "words": "{}", "number": None}
     columns = {name: pc.if_else(failed, pa.scalar(value, verdicts.schema.field(name).type), verdicts[name]) for name, value in changed.items()}
-    why = Texts(np.array(list(told), np.int64), pa.array(list(told.values()), pa.string()))
-    columns["text"] = pc.coalesce(why.spread(verdicts.num_rows), verdicts["text"])
+    why = Sparse(np.array(list(told), np.int64), pa.array(list(told.values()), pa.string()))
+    columns["text"] = pc.coalesce(why.between(0, verdicts.num_rows), verdicts["text"])
     return pa.table([columns.get(name, verdicts[name]) for name in verdicts.column_names], schema=verdicts.schema)
 
 
-def _with_draws(judged: Judged, drawn_out: pa.Table) -> tuple[np.ndarray, pa.ChunkedArray, Texts, list[tuple[str, str]]]:
-    """Codes, numbers, texts and sayings once the draws have had their say."""
+def _with_draws(judged: Judged, drawn_out: pa.Table) -> Judged:
+    """What is said of clips, numbers aside, once the draws have had their say."""
     if not drawn_out.num_rows:
-        return judged.codes, judged.numbers, judged.texts, list(judged.sayings)
+        return judged
     rule, words = (drawn_out[name].combine_chunks().dictionary_encode() for name in ("rule", "words"))
     of_row = rule.indices.to_numpy().astype(np.int64) * len(words.dictionary) + words.indices.to_numpy()
     pairs = list(itertools.product(rule.dictionary.to_pylist(), words.dictionary.to_pylist()))
-    sayings = list(dict.fromkeys([*judged.sayings, *pairs]))
+    sayings = tuple(dict.fromkeys([*judged.sayings, *pairs]))
     code_of = {saying: code for code, saying in enumerate(sayings)}
-    places = drawn_out["position"].to_numpy()
-    codes, drawn = judged.codes.copy(), np.zeros(len(judged.codes), bool)
-    codes[places], drawn[places] = np.array([code_of[pair] for pair in pairs], np.int16)[of_row], True
-    numbers = pc.replace_with_mask(judged.numbers, drawn, drawn_out["number"].combine_chunks())
-    texts = Texts(np.concatenate([judged.texts.places, places]), pa.concat_arrays([judged.texts.texts, drawn_out["text"].combine_chunks()]))
-    return codes, numbers, texts, sayings
+    codes = judged.codes.copy()
+    codes[drawn_out["position"].to_numpy()] = np.array([code_of[pair] for pair in pairs], np.int16)[of_row]
+    return dataclasses.replace(judged, codes=codes, texts=_both(judged.texts, drawn_out), sayings=sayings)
+
+
+def _both(texts: Sparse, drawn_out: pa.Table) -> Sparse:
+    """The texts of rules and of draws."""
+    places = np.concatenate([texts.places, drawn_out["position"].to_numpy()])
+    order = np.argsort(places)
+    return Sparse(places[order], pa.concat_arrays([texts.values, drawn_out["text"].combine_chunks()]).take(pa.array(order)))
 
 
 def _spoken(codes: np.ndarray, silent: np.ndarray, said: list[str]) -> pa.DictionaryArray:

@@ -103,13 +103,12 @@ def _range_rule(name: str, wanted: Range) -> Rule:
 def _number(name: str, wanted: Range, floating: bool) -> tuple[str, str, list[Case]]:
     """What passes, in SQL and in words, and each way to fail."""
     column = identifier(name)
-    value = f"round({column}, 4)" if floating else column
     bounds = [(wanted.min, ">=", "<"), (wanted.max, "<=", ">")]
     asked = [(bound, kept, against) for bound, kept, against in bounds if bound is not None]
     # To DuckDB, what is not a number is above every number; to a recipe it is in no range.
     passes = [f"{column} {kept} {bound!r}" for bound, kept, _ in asked] + ([f"{column} <= {sys.float_info.max!r}"] if floating and wanted.max is None else [])
     cases = [Case(f"isnan({column})", f"{name} is not a number"), Case(f"isinf({column})", f"{name} is infinite")] if floating else []
-    cases += [Case(f"{column} {against} {bound!r}", f"{name} {{}} {against} {bound:.6g}", number=value) for bound, _, against in asked]
+    cases += [Case(f"{column} {against} {bound!r}", f"{name} {{}} {against} {bound:.6g}", number=column) for bound, _, against in asked]
     return " AND ".join(passes), " and ".join(f"{kept} {bound:.6g}" for bound, kept, _ in asked), cases
 
 

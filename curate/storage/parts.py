@@ -15,7 +15,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import numpy as np
@@ -35,6 +36,9 @@ ROWS_IN_GROUP = 1 << 17
 BYTES_IN_GROUP = 8 << 20
 GENERATIONS_KEPT = 8
 WRITERS = 2
+
+Rows: TypeAlias = pa.Table | Sequence[Callable[[], pa.Table]]
+"""Rows of a relation: at hand, or made a piece at a time when they are written."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,11 @@ class Parts:
         if waiting:
             yield self.write_one(name, waiting)
 
-    def write_all(self, name: str, rows: pa.Table, in_order: bool = False) -> tuple[Part, ...]:
-        """Write a table as parts, two at a time: most of it happens in native code that lets another thread run."""
+    def write_all(self, name: str, rows: Rows, in_order: bool = False) -> tuple[Part, ...]:
+        """Write rows as parts, two at a time: most of it happens in native code that lets another thread run."""
+        pieces = [partial(_itself, piece) for piece in _pieces(rows, TARGET_BYTES)] if isinstance(rows, pa.Table) else rows
         with ThreadPoolExecutor(WRITERS) as pool:
-            return tuple(pool.map(lambda piece: self.write_one(name, [piece], in_order), _pieces(rows, TARGET_BYTES)))
+            return tuple(pool.map(lambda make: self.write_one(name, [make()], in_order), pieces))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files below the root; one that is gone already is as good as removed."""
@@ -227,6 +232,10 @@ def _digest(ids: pa.ChunkedArray) -> str:
         lengths.update(np.diff(ends).tobytes())
         text.update(memoryview(data or b"")[ends[0] : ends[-1]])
     return hashlib.sha256(lengths.digest() + text.digest()).hexdigest()
+
+
+def _itself(rows: pa.Table) -> pa.Table:
+    return rows
 
 
 def _pieces(table: pa.Table, target_bytes: int) -> Iterator[pa.Table]:

@@ -21,7 +21,7 @@ from fsspec import AbstractFileSystem
 
 from curate.storage.atomic import create_large_if_absent, names_in, unfinished_in
 from curate.storage.commits import Commit, StoreError, among, bundle, keys_table, relations_of, unbundle
-from curate.storage.parts import TARGET_BYTES, Generation, Part, Parts
+from curate.storage.parts import TARGET_BYTES, Generation, Part, Parts, Rows
 
 KEYS = "keys"
 """The relation of gathered commits: their group and key, quoted as in a loose commit's path."""
@@ -72,7 +72,7 @@ class Store:
         commit = Commit.of(list(tables), key)
         return create_large_if_absent(self.filesystem, f"{self.root}/{commit.path}", lambda file: bundle(tables, file))
 
-    def replace(self, name: str, rows: pa.Table, *, in_order: bool = False) -> None:
+    def replace(self, name: str, rows: Rows, *, in_order: bool = False) -> None:
         """Swap all rows of a relation in one step; rows that are `in_order` already are not sorted."""
         superseded = [commit for commit in self.now().loose if commit.relations == [name]]
         fresh = self.parts.write_all(name, rows, in_order)

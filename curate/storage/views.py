@@ -18,7 +18,7 @@ CLIP_ORDER = ("source_id", "start_frame", "end_frame")
 CLIP_ID = "format('{}-{:08d}-{:08d}', source_id, start_frame, end_frame)"
 """SQL for a clip's identity, as `schemas.clip.clip_id` has it; made where it is wanted, since to carry it is dear."""
 WHOLE = "number = trunc(number) AND abs(number) < 1e15"
-FILLING = f"coalesce(text, CASE WHEN {WHOLE} THEN CAST(CAST(number AS BIGINT) AS VARCHAR) ELSE CAST(number AS VARCHAR) END)"
+FILLING = f"coalesce(text, CASE WHEN {WHOLE} THEN CAST(CAST(number AS BIGINT) AS VARCHAR) ELSE CAST(round(number, 4) AS VARCHAR) END)"
 SENTENCE = (
     "CASE WHEN text IS NULL AND number IS NULL THEN words "
     f"ELSE left(words, strpos(words, '{{}}') - 1) || {FILLING} || substr(words, strpos(words, '{{}}') + 2) END"
