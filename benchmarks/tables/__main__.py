@@ -23,7 +23,7 @@ from benchmarks.tables.figures import Figures, on_disk
 from benchmarks.tables.lance import Lance
 from benchmarks.tables.ours import Ours
 from benchmarks.tables.rows import CLIPS_A_SOURCE, PICTURE_BYTES, clip_names, measure_rows, picture_rows, span_rows
-from benchmarks.tables.writers import many_writers
+from benchmarks.tables.writers import killed_writers, many_writers
 
 
 def many_clips(kind: type[Tables], folder: Path, clips: int, figures: Figures) -> None:
@@ -45,6 +45,8 @@ def many_clips(kind: type[Tables], folder: Path, clips: int, figures: Figures) -
     )
     figures.told["megabytes written for it"] = f"{on_disk(folder)[1] - before:.0f}"
     figures.timed("tidying", tables.tidy)
+    names = [name for first in np.random.default_rng(0).choice(sources, 32, replace=False) for name in clip_names(int(first), 1)[:1]]
+    assert figures.timed("spans of 32 clips at random", lambda: tables.spans_of(names)) == 32
     found = figures.timed("query, first", tables.query)
     figures.timed("query, again", tables.query)
     figures.told["clips and hours found"] = f"{found[0]:,} and {found[1]:,.0f}"
@@ -94,6 +96,7 @@ def main() -> None:
         figures = Figures(kind.name)
         with tempfile.TemporaryDirectory(prefix="clipmill-tables-") as folder:
             many_writers(kind, Path(folder) / "commits", arguments.commits, figures)
+            killed_writers(kind, Path(folder) / "killed", figures)
             many_pictures(kind, Path(folder) / "pictures", arguments.pictures, figures)
             shutil.rmtree(Path(folder) / "pictures")
             many_clips(kind, Path(folder) / "clips", arguments.clips, figures)

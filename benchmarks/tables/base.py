@@ -44,6 +44,14 @@ class Tables(ABC):
         """Clips and hours within ranges of three columns that three steps wrote."""
 
     @abstractmethod
+    def spans_of(self, ids: list[str]) -> int:
+        """How many rows of spans there are of some clips: a look-up."""
+
+    @abstractmethod
+    def rows(self, name: str) -> int:
+        """How many rows of a relation are committed."""
+
+    @abstractmethod
     def pictures(self, ids: list[str]) -> int:
         """Bytes of the pictures of some clips."""
 

@@ -53,6 +53,12 @@ class Delta(Tables):
                 connection.register(name.removeprefix("measures-"), self._dataset(name))
             return connection.sql(QUERY.replace("FROM clips", f"FROM ({joined})")).fetchall()[0]
 
+    def spans_of(self, ids: list[str]) -> int:
+        return self._dataset("spans").to_table(filter=pc.field("clip_id").isin(ids)).num_rows
+
+    def rows(self, name: str) -> int:
+        return self._dataset(name).count_rows() if os.path.isdir(self._path(name)) else 0
+
     def pictures(self, ids: list[str]) -> int:
         return image_bytes(self._dataset("proxies").to_table(filter=pc.field("clip_id").isin(ids)))
 

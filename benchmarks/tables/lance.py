@@ -58,6 +58,17 @@ class Lance(Tables):
         columns = ["start_s", "end_s", "aesthetic", "motion", "watermark"]
         return counted(lance.dataset(self._path("spans")).to_table(columns=columns, filter="aesthetic >= 5 AND motion >= 1 AND watermark < 0.5"))
 
+    def spans_of(self, ids: list[str]) -> int:
+        import lance
+
+        among = ", ".join(f"'{name}'" for name in ids)
+        return lance.dataset(self._path("spans")).to_table(filter=f"clip_id IN ({among})").num_rows
+
+    def rows(self, name: str) -> int:
+        import lance
+
+        return lance.dataset(self._path(name)).count_rows() if os.path.isdir(self._path(name)) else 0
+
     def pictures(self, ids: list[str]) -> int:
         import lance
 

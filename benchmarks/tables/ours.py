@@ -46,6 +46,14 @@ class Ours(Tables):
         assert clips is not None
         return counted(clips)
 
+    def spans_of(self, ids: list[str]) -> int:
+        found = self.store.read(self.store.now(), "spans", ids=sorted(ids), keys=frozenset())
+        return 0 if found is None else found.num_rows
+
+    def rows(self, name: str) -> int:
+        found = self.store.read(self.store.now(), name, ["source_id"])
+        return 0 if found is None else found.num_rows
+
     def pictures(self, ids: list[str]) -> int:
         rows = self.store.read(self.store.now(), "proxies", ids=sorted(ids), keys=frozenset())
         return image_bytes(rows)

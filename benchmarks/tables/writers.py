@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.tables.base import Tables
 from benchmarks.tables.figures import Figures, on_disk
-from benchmarks.tables.rows import reading_of, source_name
+from benchmarks.tables.rows import CLIPS_A_SOURCE, reading_of, source_name
 
 WRITERS = 4
 
@@ -57,3 +57,25 @@ def many_writers(kind: type[Tables], folder: Path, commits: int, figures: Figure
     figures.told["files before tidying"] = str(on_disk(folder)[0])
     figures.timed("tidying the commits", made.tidy)
     figures.told["files after tidying"] = str(on_disk(folder)[0])
+
+
+def killed_writers(kind: type[Tables], folder: Path, figures: Figures, kills: int = 6, commits: int = 100) -> None:
+    """Kill a writer at random moments and let the next do all again: what was torn in between, and whether every row is there once at the end."""
+    folder.mkdir()
+    context, rng, torn = multiprocessing.get_context("spawn"), np.random.default_rng(0), 0
+    for _ in range(kills):
+        latencies = context.Queue()
+        writer = context.Process(target=write_some, args=(kind, folder, 0, commits * WRITERS, latencies))
+        writer.start()
+        latencies.get()
+        time.sleep(float(rng.uniform(0.0, 0.2)))
+        writer.kill()
+        writer.join()
+        counts = {name: kind(folder).rows(name) for name in ("spans", "shots")}
+        torn += counts["spans"] != counts["shots"]
+    write_some(kind, folder, 0, commits * WRITERS, queue.SimpleQueue())
+    told = {name: kind(folder).rows(name) for name in ("spans", "shots", "readings")}
+    expected = {"spans": commits * CLIPS_A_SOURCE, "shots": commits * CLIPS_A_SOURCE, "readings": commits}
+    figures.told[f"writer killed {kills} times: relations of one commit apart"] = f"{torn} times"
+    figures.told["rows too many or too few once done again"] = str(sum(abs(told[name] - expected[name]) for name in told))
+    print(figures.name, figures.told[f"writer killed {kills} times: relations of one commit apart"], told, flush=True)

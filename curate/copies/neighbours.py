@@ -22,7 +22,7 @@ BATCH = 16_384
 Views = Callable[[np.ndarray], Iterable[np.ndarray]]
 
 
-def near_pairs(vectors: np.ndarray, owners: np.ndarray, cosine: float, views: Views) -> np.ndarray:
+def near_pairs(vectors: np.ndarray, owners: np.ndarray, cosine: float, views: Views, index: faiss.Index | None = None) -> np.ndarray:
     """Pairs of owners of which two vectors are near: int64 (P, 2), each once, the lower number first, sorted.
 
     Args:
@@ -30,10 +30,11 @@ def near_pairs(vectors: np.ndarray, owners: np.ndarray, cosine: float, views: Vi
         owners: int64 (N,), whose each row is.
         cosine: from which two are near.
         views: makes of a batch (B, …, dimensions), float32, the vectors (B, dimensions) to look for, in turn.
+        index: of the vectors, if it was made before.
     """
     if not len(owners):
         return np.empty((0, 2), np.int64)
-    index = index_of(vectors)
+    index = index_of(vectors) if index is None else index
     found = [np.empty(0, np.int64)]
     for start in range(0, len(owners), BATCH):
         owner = owners[start : start + BATCH]
