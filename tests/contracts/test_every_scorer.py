@@ -65,7 +65,8 @@ def score(loaded):
 @pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.name)
 class TestEveryScorer:
     def test_it_says_who_it_is_and_what_it_writes_and_needs(self, cls):
-        assert re.fullmatch(r"[a-z][a-z_0-9]*@\d+(-([0-9a-f]{8}|unpinned))?(-allowing-[0-9a-f]{4})?", cls.identity()) and bool(cls.models) == ("-" in cls.identity())
+        signed = cls.identity()
+        assert re.fullmatch(r"[a-z][a-z_0-9]*@\d+(-([0-9a-f]{8}|unpinned))?(-allowing-[0-9a-f]{4})?", signed) and bool(cls.models) == ("-" in signed)
         assert cls.columns and all(CLIPS.field(column.name) == column for column in cls.columns if cls.family == "measures")
         assert cls.needs <= {"proxies", "edges"} | {feature.name for feature in FEATURES} | set(CLIPS.names)
         assert cls.__doc__ and not cls.__doc__.startswith("Sees what was kept")
