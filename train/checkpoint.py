@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from schemas.document import DocumentError
+from schemas.document import DocumentError, parse_document
 from schemas.run import TrainingRun
 from train.autoencoder import PatchAutoencoder
 from train.shards import Shards
@@ -52,7 +52,9 @@ def begin(folder: Path, run: TrainingRun, shards: Shards) -> None:
     lineage = {"shards": shards.lineage(), "run": told, "versions": versions(), "commit": commit()}
     if (folder / RUN).exists():
         before = json.loads((folder / "cascade" / LINEAGE).read_text())
-        changed = sorted(name for name in told if told[name] != before["run"].get(name))
+        # Read as a document, so that settings that came after it have their defaults.
+        known = parse_document(before["run"], TrainingRun, str(folder / "cascade" / LINEAGE)).model_dump(mode="json")
+        changed = sorted(name for name in told if told[name] != known[name])
         if changed:
             raise DocumentError(f"{folder} holds another run (it differs in {', '.join(changed)}); give a new folder, or the run file it was made with")
         if before["shards"] != lineage["shards"]:
@@ -72,7 +74,7 @@ def read_run(cascade: Path) -> TrainingRun:
     path = next((found for found in (cascade / RUN, cascade / "cascade" / RUN) if found.exists()), None)
     if path is None:
         raise DocumentError(f"{cascade}: not a checkpoint (no {RUN} in it); give the folder that `clipmill train` printed")
-    return TrainingRun.model_validate(json.loads(path.read_text()))
+    return parse_document(json.loads(path.read_text()), TrainingRun, str(path))
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

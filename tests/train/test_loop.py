@@ -9,7 +9,7 @@ import torch
 
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
-from train.checkpoint import load_component
+from train.checkpoint import begin, load_component
 from train.data import ClipReader, training_batches
 from train.loop import Diverged, train
 from train.shards import Shards
@@ -97,6 +97,27 @@ def test_training_one_kind_of_weights_leaves_the_other_alone(shards: Path, tmp_p
 def test_another_run_is_refused_in_the_same_folder(trained: Path, tiny_run: TrainingRun):
     with pytest.raises(DocumentError, match="differs in seed"):
         train(tiny_run.model_copy(update={"seed": 5}), trained.parent)
+
+
+def test_a_folder_of_an_older_version_is_still_its_runs_when_settings_have_come_since(shards: Path, tmp_path: Path):
+    run = run_of(shards, BASE)
+    begin(tmp_path, run, Shards(str(shards)))
+    lineage = tmp_path / "cascade" / "lineage.json"
+    told = json.loads(lineage.read_text())
+    del told["run"]["cache"], told["run"]["phases"][0]["weight_decay"]
+    lineage.write_text(json.dumps(told))
+    begin(tmp_path, run, Shards(str(shards)))
+
+
+def test_a_folder_of_a_newer_version_is_refused_by_the_setting_it_has(shards: Path, tmp_path: Path):
+    run = run_of(shards, BASE)
+    begin(tmp_path, run, Shards(str(shards)))
+    lineage = tmp_path / "cascade" / "lineage.json"
+    told = json.loads(lineage.read_text())
+    told["run"]["of_tomorrow"] = 1
+    lineage.write_text(json.dumps(told))
+    with pytest.raises(DocumentError, match="of_tomorrow"):
+        begin(tmp_path, run, Shards(str(shards)))
 
 
 def test_other_shards_are_refused_in_the_same_folder(shards: Path, held_out_shards: Path, tmp_path: Path):
