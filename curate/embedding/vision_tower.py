@@ -14,7 +14,7 @@ OF_PICTURES = ("vision_model.", "visual_projection.")
 
 
 class VisionTower:
-    """Embeds pictures with a checkpoint in transformers' layout (`CLIPVisionModelWithProjection`), whatever else the file holds.
+    """Embeds pictures with a checkpoint in transformers' layout (`CLIPVisionModelWithProjection`), whatever else the file holds; half precision on a GPU.
 
     Raises:
         ModelError: the checkpoint and its configuration do not fit together.
@@ -22,15 +22,15 @@ class VisionTower:
 
     def __init__(self, checkpoint: Path, config: Path) -> None:
         import open_clip
+        import torch
         from open_clip.transform import image_transform
         from open_clip.transformer import QuickGELU, VisionTransformer
         from safetensors.torch import load_file
-        from torch import nn
 
         told = json.loads(config.read_text("utf-8"))
         sizes = vision_settings(told)
         width, head_width = sizes.pop("width"), sizes.pop("head_width")
-        activation = QuickGELU if told["hidden_act"] == "quick_gelu" else nn.GELU
+        activation = QuickGELU if told["hidden_act"] == "quick_gelu" else torch.nn.GELU
         network = VisionTransformer(**sizes, width=width, heads=width // head_width, output_dim=told["projection_dim"], act_layer=activation)
         stored = {name: tensor for name, tensor in load_file(checkpoint).items() if name.startswith(OF_PICTURES)}
         try:
@@ -38,7 +38,7 @@ class VisionTower:
         except RuntimeError as error:
             raise ModelError(f"{checkpoint} does not hold the picture half of CLIP that {config} describes: {error}") from error
         self.device = device_name()
-        self._network = network.eval().to(self.device)
+        self._network = network.eval().to(self.device, torch.float16 if self.device == "cuda" else torch.float32)
         self._prepare: Any = image_transform(
             told["image_size"], is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD, interpolation="bicubic"
         )
@@ -54,8 +54,8 @@ class VisionTower:
         import torch
 
         def forward(part: np.ndarray) -> np.ndarray:
-            embedded = self._network(torch.from_numpy(part).to(self.device))
-            return torch.nn.functional.normalize(embedded, dim=-1).cpu().numpy()
+            embedded = self._network(torch.from_numpy(part).to(self.device, next(self._network.parameters()).dtype))
+            return torch.nn.functional.normalize(embedded.float(), dim=-1).cpu().numpy()
 
         with fixed_threads():
             return in_fixed_batches(pictures, PICTURES_AT_ONCE[self.device], forward)

@@ -20,6 +20,10 @@ ROOM = 0.35
 """How far around the suspected box is searched, as a share of its larger side."""
 
 
+class MarkError(ValueError):
+    """The folder of example images, or an image in it, cannot be used; the message says which and what to do."""
+
+
 @dataclass(frozen=True)
 class AllowedMarks:
     """Example images as luma on a plain ground, uint8 (H, W), cropped to what they show, and a digest of their files."""
@@ -32,7 +36,7 @@ class AllowedMarks:
         """Those of the folder that FOLDER_VARIABLE names; none where it is not set.
 
         Raises:
-            ValueError: the folder is not there, or an image in it cannot be read.
+            MarkError: the folder is not there, or an image in it cannot be read.
         """
         folder = os.environ.get(FOLDER_VARIABLE)
         return cls.load(Path(folder)) if folder else cls()
@@ -42,10 +46,10 @@ class AllowedMarks:
         """Every image of a folder, in the order of their names.
 
         Raises:
-            ValueError: the folder is not there, or an image in it cannot be read or shows nothing.
+            MarkError: the folder is not there, or an image in it cannot be read or shows nothing.
         """
         if not folder.is_dir():
-            raise ValueError(f"{folder}, which {FOLDER_VARIABLE} names, is no folder; put example images of your own logos there, or unset it")
+            raise MarkError(f"{folder}, which {FOLDER_VARIABLE} names, is no folder; put example images of your own logos there, or unset it")
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
         held = [path.read_bytes() for path in files]
         digest = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in held)).hexdigest()
@@ -60,7 +64,7 @@ class AllowedMarks:
 def _example(path: Path, data: bytes) -> np.ndarray:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None:
-        raise ValueError(f"{path} is not an image that can be read; replace or remove it")
+        raise MarkError(f"{path} is not an image that can be read; replace or remove it")
     if picture.dtype != np.uint8:
         picture = (picture // 257).astype(np.uint8)
     if picture.ndim == 3 and picture.shape[2] == 4:
@@ -70,7 +74,7 @@ def _example(path: Path, data: bytes) -> np.ndarray:
         shown = cv2.absdiff(grey, np.full_like(grey, np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))))
     rows, columns = np.flatnonzero((shown > 24).any(1)), np.flatnonzero((shown > 24).any(0))
     if len(rows) < 4 or len(columns) < 4:
-        raise ValueError(f"{path} shows no logo: it is plain or empty")
+        raise MarkError(f"{path} shows no logo: it is plain or empty")
     return np.ascontiguousarray(shown[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 

@@ -24,6 +24,7 @@ from pipelines.report import write_report
 from pipelines.verbs.options import (
     CorpusOption,
     FootageArgument,
+    MarksOption,
     ModelsOption,
     OnOption,
     PolicyOption,
@@ -51,6 +52,7 @@ def curate(
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
     models_dir: ModelsOption = None,
+    allowed_marks: MarksOption = None,
 ) -> None:
     """Footage in, shards out: add, measure, caption, deduplicate, select, pack and report.
 
@@ -98,6 +100,7 @@ def measure(
     picture_side: Annotated[int, typer.Option("--picture-side", min=64, max=640, help="Their longer side, in pixels.")] = 512,
     again: Annotated[bool, typer.Option("--again", help="Read again what was split in another way, and forget what was made of it.")] = False,
     models_dir: ModelsOption = None,
+    allowed_marks: MarksOption = None,
 ) -> None:
     """Decode each source once: shots, clips, motion, overlays, proxies. Then score the proxies.
 

@@ -13,11 +13,12 @@ from curate.engine import EngineError
 from curate.models import ModelError
 from curate.pins import PinError
 from curate.score import ScoreError
+from curate.scorers.allowed_marks import MarkError
 from pipelines.demo.footage import DemoFootageMissing
 from pipelines.verbs.options import EXIT_INTERRUPTED, EXIT_MISTAKE, errors
 from schemas.document import DocumentError
 
-MISTAKES = (DocumentError, CorpusError, EngineError, ModelError, PinError, ScoreError, CaptionError, CalibrationError, DemoFootageMissing)
+MISTAKES = (DocumentError, CorpusError, EngineError, ModelError, PinError, ScoreError, MarkError, CaptionError, CalibrationError, DemoFootageMissing)
 """Each message says what was wrong, where, and what to do."""
 
 

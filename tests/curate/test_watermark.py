@@ -7,7 +7,7 @@ import pytest
 
 from curate.models import ModelError
 from curate.observers.overlay_maps import OverlayMaps, pictures, planes_from
-from curate.scorers.allowed_marks import FOLDER_VARIABLE, AllowedMarks
+from curate.scorers.allowed_marks import FOLDER_VARIABLE, AllowedMarks, MarkError
 from curate.scorers.base import ClipBatch, Picture
 from curate.scorers.watermark import Watermark
 from curate.scorers.watermark_features import CANVAS, canvas_of
@@ -128,7 +128,7 @@ def test_allowed_marks_that_show_nothing_are_refused_by_name(tmp_path, make):
         cv2.imwrite(str(folder / "own.png"), np.full((20, 20), 90, np.uint8))
     if make == "broken":
         (folder / "own.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="marks"):
+    with pytest.raises(MarkError, match="marks"):
         AllowedMarks.load(folder)
 
 

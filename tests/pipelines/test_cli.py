@@ -3,6 +3,8 @@
 import json
 import tarfile
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +13,10 @@ from curate.corpus import open_corpus
 from curate.engine import run_here
 from curate.models import ModelError
 from curate.read import ReadVideos
+from curate.scorers.allowed_marks import FOLDER_VARIABLE, MarkError
 from pipelines.cli import VERBS, app
 from pipelines.curate import failed_sources, pending_sources
+from pipelines.verbs.mistakes import MISTAKES
 
 ALL_WELL, SOME_FAILED = 0, 3
 
@@ -82,6 +86,22 @@ def test_the_folder_of_models_holds_for_reading_too(made_footage, tmp_path):
     assert clipmill("add", made_footage / "still.mp4", "--corpus", tmp_path / "corpus").exit_code == ALL_WELL
     refused = clipmill("measure", "--corpus", tmp_path / "corpus", "--models-dir", tmp_path / "models", "--on", "here")
     assert isinstance(refused.exception, ModelError) and "is not the file it should be" in str(refused.exception)
+
+
+def test_own_logos_are_named_on_the_command_line_and_a_wrong_folder_is_a_plain_mistake(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, "")
+    told = ["measure", "--corpus", corpus, "--only", "watermark", "--on", "here"]
+    refused = clipmill(*told, "--allowed-marks", tmp_path / "nowhere")
+    assert isinstance(refused.exception, MarkError) and isinstance(refused.exception, MISTAKES) and "is no folder" in str(refused.exception)
+    logo = np.full((40, 80, 3), 255, np.uint8)
+    cv2.putText(logo, "own", (5, 30), cv2.FONT_HERSHEY_DUPLEX, 1, (0, 0, 0), 2)
+    (tmp_path / "marks").mkdir()
+    cv2.imwrite(str(tmp_path / "marks" / "own.png"), logo)
+    before = open_corpus(str(corpus)).makers()["watermark"]
+    assert clipmill(*told, "--allowed-marks", tmp_path / "marks").exit_code == SOME_FAILED
+    assert open_corpus(str(corpus)).makers()["watermark"].startswith(f"{before}-allowing-")
+    monkeypatch.setenv(FOLDER_VARIABLE, "")
+    assert clipmill(*told).exit_code == SOME_FAILED and open_corpus(str(corpus)).makers()["watermark"] == before
 
 
 def faststart(film, to):
