@@ -86,6 +86,10 @@ class Corpus:
         """Swap a derived relation as a whole; rows that are `in_order` are kept in theirs."""
         self.store.replace(name, rows, in_order=in_order)
 
+    def replace_together(self, relations: Mapping[str, Rows], in_order: frozenset[str] = frozenset()) -> None:
+        """Swap several derived relations in one step; those `in_order` are kept in theirs."""
+        self.store.replace_together(relations, in_order)
+
     def choose(self, makers: Mapping[str, str]) -> None:
         """State which scorer's values columns of `clips` show; columns not named keep what was stated before."""
         chosen = {**self._stated(), **makers}

@@ -70,10 +70,9 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
     name = name or recipe.name
     with plain_memory():
         decision = _decision(corpus, recipe, without, on)
-        corpus.replace(f"selections/{name}", decision.selection)
-        corpus.replace(f"funnels/{name}", funnel_table(decision.funnel))
-        corpus.replace(f"recipes/{name}", pa.table({"recipe": [recipe.model_dump_json()]}))
-        corpus.replace(f"verdicts/{name}", decision.verdicts.pieces(), in_order=True)
+        told = {"verdicts": decision.verdicts.pieces(), "selections": decision.selection, "funnels": funnel_table(decision.funnel)}
+        told |= {"recipes": pa.table({"recipe": [recipe.model_dump_json()]})}
+        corpus.replace_together({f"{family}/{name}": rows for family, rows in told.items()}, frozenset([f"verdicts/{name}"]))
     record(corpus, "select", {"name": name, "recipe": recipe.name, "clips": decision.selection.num_rows})
     return Selection(name, decision.selection.num_rows, decision.funnel[-1].left_hours, decision.funnel)
 

@@ -35,7 +35,7 @@ TARGET_BYTES = 256 << 20
 ROWS_IN_GROUP = 1 << 17
 BYTES_IN_GROUP = 8 << 20
 GENERATIONS_KEPT = 8
-WRITERS = 2
+WRITERS = 3
 
 Rows: TypeAlias = pa.Table | Sequence[Callable[[], pa.Table]]
 """Rows of a relation: at hand, or made a piece at a time when they are written."""
@@ -150,11 +150,12 @@ class Parts:
         if waiting:
             yield self.write_one(name, waiting)
 
-    def write_all(self, name: str, rows: Rows, in_order: bool = False) -> tuple[Part, ...]:
-        """Write rows as parts, two at a time: most of it happens in native code that lets another thread run."""
-        pieces = [partial(_itself, piece) for piece in _pieces(rows, TARGET_BYTES)] if isinstance(rows, pa.Table) else rows
+    def write_all(self, relations: Mapping[str, Rows], in_order: frozenset[str] = frozenset()) -> dict[str, tuple[Part, ...]]:
+        """Write relations as parts, three parts at a time: two cores stay busy while a third waits for the disk."""
+        made = [(name, make) for name, rows in relations.items() for make in _makers(rows)]
         with ThreadPoolExecutor(WRITERS) as pool:
-            return tuple(pool.map(lambda make: self.write_one(name, [make()], in_order), pieces))
+            written = list(pool.map(lambda one: (one[0], self.write_one(one[0], [one[1]()], one[0] in in_order)), made))
+        return {name: tuple(part for of, part in written if of == name) for name in relations}
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files below the root; one that is gone already is as good as removed."""
@@ -232,6 +233,11 @@ def _digest(ids: pa.ChunkedArray) -> str:
         lengths.update(np.diff(ends).tobytes())
         text.update(memoryview(data or b"")[ends[0] : ends[-1]])
     return hashlib.sha256(lengths.digest() + text.digest()).hexdigest()
+
+
+def _makers(rows: Rows) -> Sequence[Callable[[], pa.Table]]:
+    """What makes the pieces of a relation."""
+    return [partial(_itself, piece) for piece in _pieces(rows, TARGET_BYTES)] if isinstance(rows, pa.Table) else rows
 
 
 def _itself(rows: pa.Table) -> pa.Table:

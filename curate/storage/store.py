@@ -74,16 +74,20 @@ class Store:
 
     def replace(self, name: str, rows: Rows, *, in_order: bool = False) -> None:
         """Swap all rows of a relation in one step; rows that are `in_order` already are not sorted."""
-        superseded = [commit for commit in self.now().loose if commit.relations == [name]]
-        fresh = self.parts.write_all(name, rows, in_order)
+        self.replace_together({name: rows}, frozenset([name] if in_order else []))
+
+    def replace_together(self, relations: Mapping[str, Rows], in_order: frozenset[str] = frozenset()) -> None:
+        """Swap all rows of several relations in one step: nobody sees some of them new and others old. Those `in_order` already are not sorted."""
+        superseded = [commit for commit in self.now().loose if len(commit.relations) == 1 and commit.relations[0] in relations]
+        fresh = self.parts.write_all(relations, in_order)
         keys = tuple(self.parts.write(KEYS, [keys_table(superseded)])) if superseded else ()
 
         def swapped(before: Generation) -> Generation:
-            parts = {**before.parts, name: fresh, KEYS: before.parts.get(KEYS, ()) + keys}
-            return dataclasses.replace(before, parts=parts, replaced={**before.replaced, name: before.number + 1})
+            parts = {**before.parts, **fresh, KEYS: before.parts.get(KEYS, ()) + keys}
+            return dataclasses.replace(before, parts=parts, replaced={**before.replaced, **dict.fromkeys(relations, before.number + 1)})
 
         before = self.parts.publish(swapped) or Generation()
-        self.parts.remove(part.path for part in before.parts.get(name, ()))
+        self.parts.remove(part.path for name in relations for part in before.parts.get(name, ()))
         self.parts.remove(commit.path for commit in superseded)
 
     def snapshot(self) -> Snapshot:

@@ -414,3 +414,32 @@ def test_a_part_is_sorted_whatever_order_its_rows_came_in(tmp_path: Path, ids: l
     )
     found = parts.read(parts.write_one("spans", [rows]))
     assert found.to_pylist() == rows.sort_by([("clip_id", "ascending"), ("start_s", "ascending")]).to_pylist()
+
+
+def test_relations_replaced_together_change_in_one_step(tmp_path):
+    """A ledger belongs to a selection: nobody may see one of them new beside the other old."""
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    corpus.append("spans", rows("spans", {"clip_id": "x", "source_id": "x"}), key="x")
+
+    def both(value):
+        return {"selections/r": pa.table({"clip_id": [value], "order": [0]}), "verdicts/r": [lambda: table_of([{"source_id": value}], VERDICTS)]}
+
+    corpus.replace_together(both("old"))
+    before = corpus.store.parts.latest()
+    corpus.replace_together(both("new"))
+    after = corpus.store.parts.latest()
+    assert after.number == before.number + 1
+    assert corpus.read("selections/r")["clip_id"].to_pylist() == corpus.read("verdicts/r")["source_id"].to_pylist() == ["new"]
+    assert corpus.read("spans")["clip_id"].to_pylist() == ["x"] and corpus.selections() == ["r"]
+
+
+def test_a_replacement_that_fails_leaves_what_was_there(tmp_path):
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    corpus.replace_together({"selections/r": pa.table({"clip_id": ["old"], "order": [0]})})
+
+    def failing():
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        corpus.replace_together({"selections/r": pa.table({"clip_id": ["new"], "order": [0]}), "verdicts/r": [failing]})
+    assert corpus.read("selections/r")["clip_id"].to_pylist() == ["old"] and corpus.selections() == []
