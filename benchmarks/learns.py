@@ -44,6 +44,7 @@ PHASES = {
 }
 IMAGES = PHASES["vsr"].model_copy(update={"steps": 220, "frames": 1, "batch": 8})
 """The image upscaler that super-resolution goes on from, as LaVie's does."""
+AGAIN = 100
 
 
 # What is trained on
@@ -104,21 +105,21 @@ def _shuffled(sample: Sample) -> bytes:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training one stage; where `images` is given that is trained first, and the phase goes on from it."""
+    """One way of training one stage; where `first` is given that is trained first, and the phase goes on from it."""
 
     stage: str
     name: str
     shards: Path
     phase: Phase
-    images: Phase | None = None
+    first: Phase | None = None
 
 
 def arms(shards: Path, out: Path, share: float, stages: list[str]) -> list[Arm]:
     """Each stage and its twin, which sees the same frames in as many steps."""
     phases, images = {stage: _shortened(phase, share) for stage, phase in PHASES.items()}, _shortened(IMAGES, share)
     made = [
-        Arm("base", "as it is", shards, phases["base"]),
-        Arm("base", "shuffled captions", out / "shuffled-captions", phases["base"]),
+        Arm("base", "as it is", shards, phases["base"], phases["base"]),
+        Arm("base", "shuffled captions", out / "shuffled-captions", phases["base"], phases["base"]),
         Arm("interpolation", "as it is", shards, phases["interpolation"]),
         Arm("interpolation", "shuffled frames", out / "shuffled-frames", phases["interpolation"]),
         Arm("vsr", "as it is", shards, phases["vsr"], images),
@@ -147,20 +148,26 @@ def run_arm(arm: Arm, seed: int, held: Path, autoencoder: Path, out: Path) -> Me
     done = folder / "measured.json"
     if done.exists():
         return Measured(arm.stage, arm.name, seed, **json.loads(done.read_text()))
-    part = folder / "cascade" / "autoencoder"
-    if arm.stage == "base" and not part.exists():
-        shutil.copytree(autoencoder, part)
-    phases = (AUTOENCODE, arm.phase) if arm.stage == "base" else (arm.phase,)
-    began, run = time.process_time(), TrainingRun(name="learns", seed=seed, shards=str(arm.shards), phases=phases)
-    if arm.images is not None:
-        images = train(run.model_copy(update={"phases": (arm.images,)}), folder / "images")
-        run = run.model_copy(update={"init": f"run:{images}"})
-    cascade = train(run, folder)
+    began, init = time.process_time(), "scratch"
+    if arm.first is not None:
+        init = f"run:{train_part(arm, arm.first, seed, init, autoencoder, folder / 'first')}"
+    # The same phase again would meet the same clips with the same noise at every step.
+    cascade = train_part(arm, arm.phase, seed + AGAIN if arm.first == arm.phase else seed, init, autoencoder, folder)
     trained = time.process_time()
     told = measure(arm.stage, cascade, held, seed)
     found = {"cpu_s": trained - began, "measuring_cpu_s": time.process_time() - trained, "values": told}
     done.write_text(json.dumps(found))
     return Measured(arm.stage, arm.name, seed, **found)
+
+
+def train_part(arm: Arm, phase: Phase, seed: int, init: str, autoencoder: Path, folder: Path) -> Path:
+    """Train one phase of an arm; the base with the latent space that all share."""
+    part, phases = folder / "cascade" / "autoencoder", (phase,)
+    if arm.stage == "base":
+        phases = (AUTOENCODE, phase)
+        if not part.exists():
+            shutil.copytree(autoencoder, part)
+    return train(TrainingRun(name="learns", seed=seed, shards=str(arm.shards), init=init, phases=phases), folder)
 
 
 # What is told

@@ -27,9 +27,10 @@ from train import checkpoint
 from train.attention import TemporalAttention
 from train.data import ClipReader, training_batches
 from train.encoders import Encoders, LatentSpace, open_latent_space, open_text
-from train.loop import PhaseTraining, World
+from train.loop import PhaseTraining
 from train.shards import Shards
 from train.tasks import TASKS
+from train.world import World
 
 LATENT_OF_STABLE_DIFFUSION: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),

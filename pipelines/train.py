@@ -31,7 +31,7 @@ def read_run(file_or_name: str | Path) -> TrainingRun:
     return read_document(str(shipped / f"{file_or_name}.toml"), TrainingRun)
 
 
-def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener: Listener = quiet, init: str | None = None) -> Path:
+def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener: Listener = quiet, init: str | None = None, workers: int = 1) -> Path:
     """Train a run's phases; the folder of the cascade. The corpus that the shards lie in remembers it, for lineage and takedowns.
 
     Args:
@@ -39,6 +39,7 @@ def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener
         shards: what to train on, instead of what the run file names.
         out: folder of the run; an interrupted one goes on from there.
         init: where weights come from, instead of what the run file says.
+        workers: over how many workers of a Ray cluster; with more than one, `out` must be a folder that all see, and the listener hears nothing.
 
     Raises:
         DocumentError: a mistake in the run file, or no shards.
@@ -51,6 +52,10 @@ def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener
     if not chosen.shards:
         raise DocumentError(f"run `{chosen.name}` names no shards: set `shards` in it, or give --shards with a folder that `clipmill pack` wrote")
     try:
+        if workers > 1:
+            from train.workers import train_on_ray
+
+            return train_on_ray(chosen, out, workers)
         return train(chosen, out, listener)
     finally:
         # An interrupted run has seen its clips too, and a takedown has to name it.

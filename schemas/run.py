@@ -93,6 +93,9 @@ class TrainingRun(Document):
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = Field(default=False, description="compile the networks with torch.compile")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    parallel: Literal["replicate", "fsdp"] = Field(
+        default="replicate", description="among several workers, whether each keeps whole weights, or with `fsdp` a share of weights, gradients and optimizer"
+    )
     threads: int = Field(default=1, gt=0, description="CPU threads; part of the run, since the last bits of a sum depend on it")
     loader_workers: int = Field(default=0, ge=0, description="processes that decode ahead; 0 decodes in this one. The batches are the same")
     cache: bool = Field(default=False, description="keep latents and text features beside the shards; for base and interpolation with crop = 'centre'")

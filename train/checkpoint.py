@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def read_run(cascade: Path) -> TrainingRun:
     if path is None:
         raise DocumentError(f"{cascade}: not a checkpoint (no {RUN} in it); give the folder that `clipmill train` printed")
     return parse_document(json.loads(path.read_text()), TrainingRun, str(path))
+
+
+def mapped(state: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A state of nested dictionaries and lists with every tensor changed."""
+    if isinstance(state, torch.Tensor):
+        return change(state)
+    if isinstance(state, dict):
+        return {key: mapped(value, change) for key, value in state.items()}
+    return [mapped(value, change) for value in state] if isinstance(state, list) else state
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -3,13 +3,12 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from schemas.document import DocumentError
 from schemas.run import TrainingRun
 from train import checkpoint
 from train.data import Batch, ClipReader, training_batches
@@ -20,11 +19,12 @@ from train.latents import LatentCache
 from train.logbook import Logbook
 from train.lora import add_lora, merge_lora
 from train.metrics import mean_held_out_loss
-from train.optimization import WeightAverage, choose_trainable, learning_rate, make_optimizer
+from train.optimization import WeightAverage, choose_trainable, learning_rate, make_optimizer, trainable
 from train.shards import Shards
 from train.tasks import TASKS, Task
 from train.unet import VideoUNet
 from train.weights import initialise
+from train.world import World
 
 Listener = Callable[[str, float, float], None]
 LOG_EVERY = 10
@@ -36,34 +36,6 @@ def quiet(what: str, done: float, total: float) -> None:
 
 class Diverged(RuntimeError):
     """The loss is no longer a number."""
-
-
-class World:
-    """Which of how many equal workers this is; alone, unless train/workers.py says otherwise.
-
-    Attributes:
-        rank, size: this worker's number, and how many there are.
-    """
-
-    rank, size = 0, 1
-
-    def places(self, batch: int) -> range:
-        """This worker's places of every batch."""
-        if batch % self.size:
-            raise DocumentError(f"batch: {batch} clips cannot be divided equally among {self.size} workers")
-        share = batch // self.size
-        return range(self.rank * share, (self.rank + 1) * share)
-
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network with gradients averaged over all workers."""
-        return network
-
-    def mean(self, number: torch.Tensor) -> torch.Tensor:
-        """The mean of a number over all workers."""
-        return number
-
-    def wait(self) -> None:
-        """Until every worker is here."""
 
 
 def train(run: TrainingRun, folder: Path | str, listener: Listener = quiet, world: World | None = None) -> Path:
@@ -109,11 +81,12 @@ class PhaseTraining:
         self.reader = ClipReader(shards, task.phase, latents=cached_latents(run, task, shards, world))
         self.held_out = ClipReader(Shards(run.held_out), task.phase) if run.held_out else None
         self.network = self._network().to(device).train()
+        choose_trainable(self.network, task.phase)
+        wrapped = world.wrap(self.network)
         self.average = WeightAverage(self.network, task.phase.ema_decay)
-        self.optimizer = make_optimizer(choose_trainable(self.network, task.phase), task.phase)
+        self.optimizer = make_optimizer(trainable(self.network), task.phase)
         self.step = 0
         self._restore()
-        wrapped = world.wrap(self.network)
         self.callable: Any = torch.compile(wrapped) if run.compile else wrapped
 
     def finish(self, part: Path, listener: Listener) -> None:
@@ -124,11 +97,11 @@ class PhaseTraining:
         for batch in training_batches(self.reader, self.run.seed, places, self.step, self.run.loader_workers):
             numbers = self.advance(batch, places)
             listener(self.phase.task, self.step, self.phase.steps)
-            if logbook is not None:
-                self._record(logbook, numbers, time.perf_counter() - began)
+            self._record(logbook, numbers, time.perf_counter() - began)
             began = time.perf_counter()
+        averaged = self.averaged()
         if logbook is not None:
-            checkpoint.save_component(self.averaged(), part)
+            checkpoint.save_component(averaged, part)
             checkpoint.write_index(part.parent, self.run)
             self.state_path.unlink(missing_ok=True)
             logbook.close()
@@ -151,7 +124,7 @@ class PhaseTraining:
             share.backward()
             loss += share.detach()
         loss = self.world.mean(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), phase.clip_norm or float("inf"))
+        norm = self.world.whole(torch.nn.utils.clip_grad_norm_(self.network.parameters(), phase.clip_norm or float("inf")))
         if not torch.isfinite(loss + norm):
             raise Diverged(f"{phase.task}: at step {self.step} the loss is {loss.item()} (gradient norm {norm.item()}); lower learning_rate or clip_norm")
         self.optimizer.step()
@@ -160,11 +133,12 @@ class PhaseTraining:
         return {"loss": loss, "gradient_norm": norm, "learning_rate": rate}
 
     def averaged(self) -> Any:
-        """The network with its average weights, as it is validated, sampled and kept."""
+        """The network with its average weights, as it is validated, sampled and kept. Every worker must ask."""
+        weights = {name: self.world.whole(tensor) for name, tensor in self.average.weights.items()}
         network: Any = self.task.network(self.run)
         if self.phase.lora_rank:
             add_lora(network, self.phase.lora_rank, generator(self.run.seed, "lora"))
-        network.load_state_dict(self.average.weights)
+        network.load_state_dict(weights)
         merge_lora(network)
         return network.to(self.device).eval()
 
@@ -180,31 +154,44 @@ class PhaseTraining:
                 add_lora(network, self.phase.lora_rank, generator(self.run.seed, "lora"))
         return network
 
-    def _record(self, logbook: Logbook, numbers: dict[str, Any], seconds: float) -> None:
-        """Log, validate and save where it is time to; the last step does all three."""
+    def _record(self, logbook: Logbook | None, numbers: dict[str, Any], seconds: float) -> None:
+        """Log, validate and save where it is time to; the last step does all three. The first worker writes for all."""
         last = self.step == self.phase.steps
-        if last or self.step % LOG_EVERY == 1:
+        if logbook is not None and (last or self.step % LOG_EVERY == 1):
             logbook.write(self.step - 1, {name: float(number) for name, number in numbers.items()} | {"seconds": round(seconds, 4)})
         due = self.phase.validate_every and self.step % self.phase.validate_every == 0
         if self.held_out is not None and (last or due):
             network = self.averaged()
-            logbook.write(self.step - 1, {"held_out_loss": mean_held_out_loss(network, self.task, self.held_out, self.run.seed)})
-            if self.run.grids:
-                write_grid(self.folder / "grids" / f"{self.phase.task}-{self.step:07d}.png", self.run, self.task, network, self.held_out)
+            if logbook is not None:
+                self._validate(logbook, network, self.held_out)
         if not last and self.step % self.phase.checkpoint_every == 0:
             self._save()
 
+    def _validate(self, logbook: Logbook, network: Any, held_out: ClipReader) -> None:
+        logbook.write(self.step - 1, {"held_out_loss": mean_held_out_loss(network, self.task, held_out, self.run.seed)})
+        if self.run.grids:
+            write_grid(self.folder / "grids" / f"{self.phase.task}-{self.step:07d}.png", self.run, self.task, network, held_out)
+
     def _save(self) -> None:
+        """The state whole, whoever holds which share of it, so that any number of workers can go on from it."""
         state = {"step": self.step, "network": self.network.state_dict(), "average": self.average.weights, "optimizer": self.optimizer.state_dict()}
-        checkpoint.save_state(self.state_path, state)
+        whole = checkpoint.mapped(state, self.world.whole)
+        if self.world.rank == 0:
+            checkpoint.save_state(self.state_path, whole)
 
     def _restore(self) -> None:
         state = checkpoint.load_state(self.state_path, self.device)
         if state is not None:
             self.step = state["step"]
-            self.network.load_state_dict(state["network"])
-            self.average.weights = state["average"]
-            self.optimizer.load_state_dict(state["optimizer"])
+            mine = self.network.state_dict()
+            self.network.load_state_dict({name: self.world.share(tensor, mine[name]) for name, tensor in state["network"].items()})
+            self.average.weights = {name: self.world.share(tensor, mine[name]) for name, tensor in state["average"].items()}
+            parameters, optimizer = trainable(self.network), state["optimizer"]
+            optimizer["state"] = {
+                number: checkpoint.mapped(of_parameter, partial(self.world.share, like=parameters[number]))
+                for number, of_parameter in optimizer["state"].items()
+            }
+            self.optimizer.load_state_dict(optimizer)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self.run.precision == "bfloat16":

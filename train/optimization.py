@@ -29,11 +29,15 @@ def _half_wave(share: float) -> float:
     return (1 + math.cos(math.pi * share)) / 2
 
 
-def choose_trainable(network: nn.Module, phase: Phase) -> list[nn.Parameter]:
-    """Freeze what the phase does not train; the parameters left."""
+def choose_trainable(network: nn.Module, phase: Phase) -> None:
+    """Freeze what the phase does not train."""
     for name, parameter in network.named_parameters():
         if phase.trainable == ("spatial" if is_temporal(name) else "temporal"):
             parameter.requires_grad_(False)
+
+
+def trainable(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen, in the order in which the optimizer numbers them."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 

@@ -19,6 +19,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, logs and samples; an interrupted run goes on from there.")] = Path("model"),
     shards: Annotated[str | None, typer.Option("--shards", help="Shards to train on, instead of those the run file names.")] = None,
     init: Annotated[str | None, typer.Option("--init", help="Where weights come from: scratch, lavie:PATH, sd:PATH, x4:PATH or run:PATH.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Over how many workers of a Ray cluster, on GPUs where the run asks for them.")] = 1,
 ) -> None:
     """Train the phases of a run file on packed shards: base, interpolation, super-resolution.
 
@@ -27,7 +28,7 @@ def train(
     from pipelines.train import train_shards
 
     with progress_shown(console) as listener:
-        checkpoint = train_shards(run, shards, out, init=init, listener=listener)
+        checkpoint = train_shards(run, shards, out, init=init, workers=workers, listener=listener)
     console.print(f"checkpoint  {escape(str(checkpoint))}")
 
 
