@@ -19,7 +19,7 @@ from curate.storage.lineup import line_up
 from curate.storage.parts import Rows
 from curate.storage.relations import CHOSEN, RELATIONS
 from curate.storage.store import Snapshot, Store
-from schemas.clip import SCORED
+from schemas.clip import CLIPS, SCORED
 from schemas.table import conform, table_of
 
 FORMAT = 1
@@ -158,6 +158,19 @@ class Corpus:
         view = views.sources(columns) if name == "sources" else self._view(name, selection)
         return views.run(view, {relation: self._needed(relation, only) for relation, only in view.reads.items()}, columns)
 
+    def about(self, name: str, clip_ids: Sequence[str]) -> pa.Table:
+        """The rows of `sources`, `clips` or `captions` that are about some clips (sorted by id); reads only what can hold them."""
+        view = views.sources() if name == "sources" else self._view(name, None)
+        of, ids = ("source_id", sorted({source_of(clip_id) for clip_id in clip_ids})) if name == "sources" else ("clip_id", clip_ids)
+
+        def relation(name: str, columns: Sequence[str] | None) -> pa.Table:
+            rows = self.store.consistently(lambda snapshot: self.store.read(snapshot, name, columns, ids, of=of))
+            known = RELATIONS.get(name, CLIPS)
+            nothing = pa.schema([field for field in known if columns is None or field.name in columns]).empty_table()
+            return self._formed(name, columns, nothing if rows is None else rows)
+
+        return views.run(view, {name: relation(name, columns) for name, columns in view.reads.items()})
+
     def makers(self) -> dict[str, str]:
         """Column of `clips` to the scorer (`name@version-digest8`) whose values it shows: the one stated, or the latest version."""
         snapshot, stated = self.store.now(), self._stated()
@@ -214,9 +227,12 @@ class Corpus:
 
     def _needed(self, relation: str, columns: Sequence[str] | None) -> pa.Table:
         """A relation with at least the columns a view reads, null where it was stored without them."""
-        if columns is None or relation not in RELATIONS:
-            return self.read(relation, None if columns is None else list(columns))
-        return conform(self.read(relation, list(columns)), pa.schema([RELATIONS[relation].field(name) for name in columns]))
+        return self._formed(relation, columns, self.read(relation, None if columns is None else list(columns)))
+
+    def _formed(self, relation: str, columns: Sequence[str] | None, rows: pa.Table) -> pa.Table:
+        """Rows with exactly the columns asked for, where it is known which type they have."""
+        schema = RELATIONS.get(relation)
+        return rows if schema is None else conform(rows, schema if columns is None else pa.schema([schema.field(name) for name in columns]))
 
     def _stated(self) -> dict[str, str]:
         chosen = self.read("chosen")

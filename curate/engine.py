@@ -7,7 +7,7 @@ import math
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,7 +102,7 @@ def _flow_on_ray(rows: pa.Table, stages: Sequence[Stage]) -> Iterator[pa.Table]:
     ray = _ray_started()
     _check_room(stages, ray.cluster_resources())
     dataset = ray.data.from_arrow(list(_batches([rows], _block_rows(rows, stages))))
-    cpus = _cpus_each(stages, ray.cluster_resources().get("CPU", 1.0))
+    cpus = _cpus_each(stages, _smallest_node(ray.nodes()))
     # It may live on a node that goes: then it starts again elsewhere, and attempts are counted anew.
     counting = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts)
     attempts = counting.remote() if any(stage.resources.isolated for stage in stages) else None
@@ -186,6 +186,11 @@ class _Attempts:
         self.begun.pop(which, None)
 
 
+def _smallest_node(nodes: Sequence[Mapping[str, Any]]) -> float:
+    """CPUs of the smallest node that has any: with one worker of each stage on it, the run goes on when the others are lost."""
+    return min((node["Resources"]["CPU"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")), default=1.0)
+
+
 def _cpus_each(stages: Sequence[Stage], cpus: float) -> list[float]:
     """CPUs for a worker of each stage: what it asks for, or less where one worker of each would not fit at once.
 
@@ -224,6 +229,8 @@ def _ray_started() -> Any:
     """Ray, started quietly or joined (RAY_ADDRESS), with our packages on its workers' path."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray's workers yield to everything else (15); beside many busy processes what takes seconds here would take an hour there.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
     import ray.data
 

@@ -1,43 +1,33 @@
 """Pack: a selection into shards that can be trusted: cut once, written whole, described, and the same bytes again."""
 
-import bisect
-import hashlib
-import io
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.corpus import Corpus
 from curate.deciding.ledger import with_failures
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.packing.card import attribution, card, describe, licensed
-from curate.packing.conditioning import conditioned
-from curate.packing.croissant import INDEX_FILE, croissant
+from curate.packing.croissant import croissant
 from curate.packing.cutting import CutClips, encoding_digest, jobs_of
-from curate.packing.facts import facts_of
-from curate.packing.manifest import MANIFEST, contents_digest, make_manifest, read_manifest, whole
-from curate.packing.pieces import take_from_shards
-from curate.packing.shards import INDEX, Plan, WriteShards, plan_shards
+from curate.packing.index import IndexFile
+from curate.packing.manifest import MANIFEST, make_manifest, read_manifest, whole
+from curate.packing.pieces import sizes_of, take_from_shards
+from curate.packing.shards import Plan, WriteShards, plan_shards
+from curate.packing.telling import Samples, samples_of
 from curate.select import selected_by
-from curate.storage.atomic import TEMPORARY, names_in, overwrite
+from curate.storage.atomic import names_in, overwrite
 from curate.storage.journal import record
-from schemas.recipe import Recipe
+from schemas.recipe import Encoding, Recipe
 
 PIECES = "pieces"
-SAMPLES = pa.schema(
-    [("clip_id", pa.string()), ("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("license", pa.string()), ("hours", pa.float64()),
-     ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
-     ("fps", pa.float64()), ("keyframe", pa.int64()), ("bucket", pa.string()), ("caption", pa.string()), ("facts", pa.string())]
-)  # fmt: skip
-
-
-NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
+CUT_CLIPS, WRITTEN_CLIPS = 65_536, 16_384
+"""Clips that are cut, or written into shards, in one go: enough to keep a cluster busy, and few enough to hold what is known of them."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +64,21 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
     name = name or recipe.name
     selected_by(corpus, recipe, name)
     folder = corpus.path("shards", name)
-    samples = samples_of(corpus, name, recipe.conditioning)
-    contents = contents_digest(samples, f"{encoding_digest(recipe.encoding)} {recipe.encoding.shard_mb} {recipe.encoding.buckets}")
-    before = read_manifest(corpus.filesystem, folder)
-    if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
-        return _report(corpus, before, fresh=False)
-    pieces = f"{PIECES}/{encoding_digest(recipe.encoding)}"
-    sizes, problems = _cut(corpus, f"{folder}/{pieces}", samples, recipe, name, run, listener)
-    failed = sorted(problems.items())
-    plans = plan_shards(_planned(samples, sizes, recipe), recipe.encoding.shard_mb * 1e6)
-    if before is not None:
-        corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
-    shards, index = _write(corpus, name, pieces, plans, samples, run, listener)
-    manifest = make_manifest(corpus, recipe, name, contents, encoding_digest(recipe.encoding), shards, failed)
-    describe_set(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))), index)
+    with samples_of(corpus, name, recipe.conditioning) as samples:
+        contents = samples.contents(packing_digest(recipe.encoding))
+        before = read_manifest(corpus.filesystem, folder)
+        if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
+            return _report(corpus, before, fresh=False)
+        pieces = f"{folder}/{PIECES}/{encoding_digest(recipe.encoding)}"
+        failed = sorted(_cut(corpus, pieces, samples.rows, recipe, name, run, listener).items())
+        packed = with_sizes(samples.rows, sizes_of(corpus.filesystem, pieces))
+        plans = plan_shards(_planned(packed, recipe), recipe.encoding.shard_mb * 1e6)
+        if before is not None:
+            corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
+        with IndexFile() as index:
+            shards = _write(corpus, name, pieces, plans, samples, index, run, listener)
+            manifest = make_manifest(corpus, recipe, name, contents, encoding_digest(recipe.encoding), shards, failed)
+            describe_set(corpus, folder, manifest, packed, index)
     _record_failures(corpus, name, failed)
     overwrite(corpus.filesystem, f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode())
     _clear(corpus, folder, {plan.shard for plan in plans})
@@ -95,122 +86,95 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
     return _report(corpus, manifest, fresh=True)
 
 
-def samples_of(corpus: Corpus, name: str, phrases: Mapping[str, str] = NOTHING_TOLD) -> pa.Table:
-    """Everything to be packed of a selection, in packing order (schema SAMPLES); captions followed by the recipe's phrases of `conditioning`."""
-    chosen = corpus.read(f"selections/{name}").sort_by("order")
-    clips = corpus.table("clips").filter(pc.is_in(pc.field("clip_id"), chosen["clip_id"].combine_chunks()))
-    sources = {row["source_id"]: row for row in corpus.table("sources").to_pylist()}
-    captions: dict[str, list[dict[str, Any]]] = {}
-    for row in corpus.table("captions").to_pylist():
-        captions.setdefault(row["clip_id"], []).append(row)
-    place = {clip_id: order for order, clip_id in enumerate(chosen["clip_id"].to_pylist())}
-    rows = [_sample(clip, sources[clip["source_id"]], captions.get(clip["clip_id"], []), phrases) for clip in clips.to_pylist()]
-    return pa.Table.from_pylist(sorted(rows, key=lambda row: place[row["clip_id"]]), schema=SAMPLES)
+def packing_digest(encoding: Encoding) -> str:
+    """All that shapes a set beside its clips: how they are encoded, and how they are divided among shards."""
+    return f"{encoding_digest(encoding)} {encoding.shard_mb} {encoding.buckets}"
 
 
-def _sample(clip: dict[str, Any], source: dict[str, Any], captions: Sequence[dict[str, Any]], phrases: Mapping[str, str]) -> dict[str, Any]:
-    facts = facts_of(clip, source, captions)
-    told = json.dumps(facts, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    own = {name: clip[name] for name in ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "start_s", "end_s", "fps")}
-    keyframes = source["keyframes"] or [0]
-    own["keyframe"] = keyframes[max(bisect.bisect_right(keyframes, clip["start_frame"]) - 1, 0)]
-    hours = (clip["end_s"] - clip["start_s"]) / 3600
-    return {
-        **own,
-        "uri": source["uri"],
-        "license": source["license"],
-        "hours": hours,
-        "bucket": facts["bucket"],
-        "caption": conditioned(clip["caption"] or "", clip, phrases),
-        "facts": told,
-    }
-
-
-def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, name: str, run: Engine, listener: Listener) -> tuple[dict[str, int], dict[str, str]]:
-    """Encode what is not encoded yet: bytes of every piece there is, and the clips that failed, with the reason."""
-    take_from_shards(corpus, folder, _missing(samples, _sizes(corpus, folder))["clip_id"].to_pylist(), encoding_digest(recipe.encoding), besides=name)
-    sizes, failed = _sizes(corpus, folder), {}
-    waiting = _missing(samples, sizes)
+def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, name: str, run: Engine, listener: Listener) -> dict[str, str]:
+    """Encode what is not encoded yet; the clips that failed, with the reason."""
+    take_from_shards(corpus, folder, _missing(samples, folder, corpus)["clip_id"].to_pylist(), encoding_digest(recipe.encoding), besides=name)
+    waiting, failed = _missing(samples, folder, corpus).sort_by("clip_id"), {}
     done = samples.num_rows - waiting.num_rows
     listener("encode", done, samples.num_rows)
-    for made in run(jobs_of(waiting), [CutClips(corpus.url, _url(corpus, folder), recipe.encoding)]) if waiting.num_rows else ():
-        for row in made.to_pylist():
-            if row["problem"] is None:
-                sizes[row["clip_id"]] = row["bytes"]
-            else:
-                failed[row["clip_id"]] = row["problem"]
-        done += made.num_rows
-        listener("encode", done, samples.num_rows)
-    return sizes, failed
+    for start in range(0, waiting.num_rows, CUT_CLIPS):
+        for made in run(jobs_of(waiting.slice(start, CUT_CLIPS)), [CutClips(corpus.url, _url(corpus, folder), recipe.encoding)]):
+            failed.update({row["clip_id"]: row["problem"] for row in made.to_pylist() if row["problem"] is not None})
+            done += made.num_rows
+            listener("encode", done, samples.num_rows)
+    return failed
 
 
-def _sizes(corpus: Corpus, folder: str) -> dict[str, int]:
-    """Bytes of each piece there is."""
-    if not corpus.filesystem.exists(folder):
-        return {}
-    found = corpus.filesystem.find(folder, maxdepth=1, detail=True)
-    return {name: told["size"] for path, told in found.items() if not (name := path.rsplit("/", 1)[-1]).startswith(TEMPORARY)}
+def _missing(samples: pa.Table, folder: str, corpus: Corpus) -> pa.Table:
+    there = sizes_of(corpus.filesystem, folder)["clip_id"]
+    return samples.filter(pc.invert(pc.is_in(samples["clip_id"], there.combine_chunks())))
 
 
-def _missing(samples: pa.Table, sizes: dict[str, int]) -> pa.Table:
-    return samples.filter(pc.invert(pc.is_in(samples["clip_id"], pa.array(sizes, pa.string()))))
+def with_sizes(samples: pa.Table, sizes: pa.Table) -> pa.Table:
+    """The samples that there is a piece of, with its `bytes`."""
+    at = pc.index_in(samples["clip_id"], sizes["clip_id"].combine_chunks())
+    return samples.append_column("bytes", sizes["bytes"].take(at)).filter(pc.is_valid(at))
 
 
-def _planned(samples: pa.Table, sizes: dict[str, int], recipe: Recipe) -> list[dict[str, Any]]:
+def _planned(packed: pa.Table, recipe: Recipe) -> Iterator[dict[str, Any]]:
     """What `plan_shards` wants to know of each clip that was encoded."""
-    rows = samples.select(["clip_id", "media_type", "bucket"]).to_pylist()
-    return [
-        {"clip_id": row["clip_id"], "kind": row["media_type"], "bucket": row["bucket"] if recipe.encoding.buckets else None, "bytes": sizes[row["clip_id"]]}
-        for row in rows
-        if row["clip_id"] in sizes
-    ]
+    for batch in packed.select(["clip_id", "media_type", "bucket", "bytes"]).to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            yield {**row, "kind": row["media_type"], "bucket": row["bucket"] if recipe.encoding.buckets else None}
 
 
 def _write(
-    corpus: Corpus, name: str, pieces: str, plans: Sequence[Plan], samples: pa.Table, run: Engine, listener: Listener
-) -> tuple[list[dict[str, Any]], pa.Table]:
-    """Write every shard: what the manifest tells of each, and the index of all."""
-    folder = corpus.path("shards", name)
-    text = {row["clip_id"]: row for row in samples.select(["clip_id", "caption", "facts"]).to_pylist()}
-    rows = [
-        {
-            "shard": plan.shard,
-            "clip_ids": list(plan.clips),
-            "captions": [text[clip]["caption"] for clip in plan.clips],
-            "facts": [text[clip]["facts"] for clip in plan.clips],
-        }
-        for plan in plans
-    ]
-    written: dict[str, dict[str, Any]] = {}
-    for made in run(pa.Table.from_pylist(rows), [WriteShards(_url(corpus, f"{folder}/{pieces}"), _url(corpus, folder))]) if rows else ():
-        written.update({row["shard"]: row for row in made.to_pylist()})
-        listener("pack", len(written), len(plans))
-    shards = [
-        {
-            "shard": plan.shard,
-            "kind": plan.kind,
-            "bucket": plan.bucket,
-            **{key: written[plan.shard][key] for key in ("bytes", "sha256", "hours")},
-            "clips": list(plan.clips),
-        }
-        for plan in plans
-    ]
-    index = [{**member, "shard": plan.shard} for plan in plans for member in written[plan.shard]["members"]]
-    return shards, pa.Table.from_pylist(index, schema=INDEX)
+    corpus: Corpus, name: str, pieces: str, plans: Sequence[Plan], samples: Samples, index: IndexFile, run: Engine, listener: Listener
+) -> list[dict[str, Any]]:
+    """Write every shard, some at a time, and the index of all; what the manifest tells of each."""
+    stage = WriteShards(_url(corpus, pieces), _url(corpus, corpus.path("shards", name)))
+    told = samples.told(pa.chunked_array([pa.array(plan.clips, pa.string()) for plan in plans], pa.string()))
+    shards: list[dict[str, Any]] = []
+    for some in _at_once(plans):
+        written: dict[str, dict[str, Any]] = {}
+        for made in run(pa.Table.from_pylist([_job(plan, told) for plan in some]), [stage]):
+            written.update({row["shard"]: row for row in made.to_pylist()})
+            listener("pack", len(shards) + len(written), len(plans))
+        for plan in some:
+            one = written.pop(plan.shard)
+            index.add([{**member, "shard": plan.shard} for member in one["members"]])
+            facts = {key: one[key] for key in ("bytes", "sha256", "hours")}
+            shards.append({"shard": plan.shard, "kind": plan.kind, "bucket": plan.bucket, **facts, "clips": list(plan.clips)})
+    return shards
 
 
-def describe_set(corpus: Corpus, folder: str, manifest: dict[str, Any], packed: pa.Table, index: pa.Table) -> None:
-    """Write the index, the card, the attributions and the machine-readable description."""
-    buffer = io.BytesIO()
-    pq.write_table(index, buffer, compression="zstd")
-    told = licensed(packed.select(["source_id", "license", "hours"]).to_pylist())
-    sources = corpus.table("sources")
-    shown = sources.filter(pc.is_in(sources["source_id"], packed["source_id"].combine_chunks()))
-    described = croissant(manifest, [one.license for one in told], hashlib.sha256(buffer.getvalue()).hexdigest(), describe(manifest))
+def _at_once(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
+    """Plans in runs of about WRITTEN_CLIPS clips, which is what is known of clips that is in memory at once."""
+    some: list[Plan] = []
+    for plan in plans:
+        some.append(plan)
+        if sum(len(one.clips) for one in some) >= WRITTEN_CLIPS:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _job(plan: Plan, told: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """A row for WriteShards: a plan, with what is known of its clips, which come next."""
+    rows = list(itertools.islice(told, len(plan.clips)))
+    return {"shard": plan.shard, "clip_ids": list(plan.clips), "captions": [row["caption"] for row in rows], "facts": [row["facts"] for row in rows]}
+
+
+def describe_set(corpus: Corpus, folder: str, manifest: dict[str, Any], packed: pa.Table, index: IndexFile) -> None:
+    """Write the index, the card, the attributions and the machine-readable description.
+
+    Args:
+        packed: the samples in the set (columns `source_id`, `license`, `hours`).
+        index: where each of their files lies.
+    """
+    told, sha256 = licensed(packed), index.store(corpus, folder)
+    sources = corpus.table("sources", columns=["source_id", "title", "rights_holder", "license", "attribution"])
+    shown = sources.filter(pc.is_in(sources["source_id"], pc.unique(packed["source_id"].cast(pa.string()))))
+    described = croissant(manifest, [one.license for one in told], sha256, describe(manifest))
     files = {
-        INDEX_FILE: buffer.getvalue(),
         "README.md": card(manifest, told, corpus.read(f"funnels/{manifest['name']}").to_pylist()).encode(),
-        "ATTRIBUTION": attribution(shown.to_pylist()).encode(),
+        "ATTRIBUTION": attribution(row for batch in shown.to_batches(max_chunksize=4096) for row in batch.to_pylist()).encode(),
         "croissant.json": described.encode(),
     }
     for name, data in files.items():

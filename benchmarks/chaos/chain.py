@@ -4,6 +4,7 @@ A chain runs in a process forked from one that has imported everything, so that 
 shot detector only, since loading a network would be most of its time.
 """
 
+import faulthandler
 import hashlib
 import multiprocessing
 import os
@@ -88,9 +89,15 @@ class Chain:
             self.process.kill()
         self.process.join()
 
-    def finish(self) -> None:
-        """Wait for it, when it is to end well."""
-        self.process.join()
+    def finish(self, patience_s: float | None = None) -> None:
+        """Wait for it, when it is to end well; one that takes longer is killed, once it has told where it stands."""
+        self.process.join(patience_s)
+        if self.process.is_alive():
+            assert self.process.pid is not None
+            os.kill(self.process.pid, signal.SIGUSR1)
+            self.process.join(2)
+            self.kill()
+            raise RuntimeError(f"the chain had not ended after {patience_s} s; it stood at: {self.told.read_text()[-4000:]}")
         if self.process.exitcode:
             raise RuntimeError(f"the chain ended with {self.process.exitcode}: {self.told.read_text()[-2000:]}")
 
@@ -109,6 +116,7 @@ def _run(told: str, environment: dict[str, str], *arguments: str) -> None:
     os.setsid()
     os.environ.update(environment)
     os.dup2(os.open(told, os.O_WRONLY), 2)
+    faulthandler.register(signal.SIGUSR1, file=2)
     try:
         run_chain(*arguments)
     except BaseException:

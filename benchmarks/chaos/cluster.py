@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,16 @@ from benchmarks.chaos.chain import compare, make_footage, start, undisturbed
 from curate.corpus import open_corpus
 
 NODE = {"memory": 4 << 30, "object_store_memory": 100 << 20}
+MOMENTS = {"reading": "tables/loose/*spans*/*", "cutting": "shards/*/pieces/*/*", "writing": "shards/*/*.tar"}
+"""When a node is removed: as soon as there is a file like this below the corpus."""
+PATIENCE_S = 900.0
 
 
 @contextmanager
 def cluster_of(cpus: int) -> Iterator[Any]:
     """A cluster whose first node has so many CPUs; named to those who look for one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the engine starts Ray; with Ray's 15, workers starve on a busy machine
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False, **NODE})
@@ -29,20 +32,25 @@ def cluster_of(cpus: int) -> Iterator[Any]:
 
 
 def node(folder: Path, arguments: argparse.Namespace) -> list[str]:
-    """The chain on a cluster of two nodes of which one is removed while it works; what differs."""
-    calm = undisturbed(folder, films=6)
+    """The chain on a cluster of two nodes of which the larger is removed while films are read, clips cut or shards written; what differs."""
+    calm, problems = undisturbed(folder, films=6), []
     with cluster_of(1) as cluster:
-        doomed = cluster.add_node(num_cpus=2, **NODE)
-        chain = start(calm.footage, str(folder / "corpus"), calm.recipe, "ray", {"RAY_ADDRESS": cluster.address})
-        spans = folder / "corpus" / "tables" / "loose"
-        while not any("spans" in path.name for path in spans.glob("*")) and chain.process.is_alive():
-            time.sleep(0.05)
-        time.sleep(random.Random(arguments.seed).uniform(0, 1))
-        before = len(open_corpus(str(folder / "corpus")).committed("readings"))
-        print(f"removing a node while the chain runs ({chain.process.is_alive()}), {before} of 6 films read", flush=True)
-        cluster.remove_node(doomed, allow_graceful=False)
-        chain.finish()
-    return compare(calm.digests, open_corpus(str(folder / "corpus")))
+        for moment, sign in MOMENTS.items():
+            url = folder / f"corpus-{moment}"
+            doomed = cluster.add_node(num_cpus=2, **NODE)
+            chain = start(calm.footage, str(url), calm.recipe, "ray", {"RAY_ADDRESS": cluster.address})
+            while not any(url.glob(sign)) and chain.process.is_alive():
+                time.sleep(0.02)
+            alive, began = chain.process.is_alive(), time.monotonic()
+            cluster.remove_node(doomed, allow_graceful=False)
+            chain.finish(PATIENCE_S)
+            found = compare(calm.digests, open_corpus(str(url))) + ([] if alive else ["the chain had ended before a node was removed"])
+            print(
+                f"a node removed while {moment}: ended {time.monotonic() - began:.0f} s later at load {os.getloadavg()[0]:.0f}, {len(found)} problems",
+                flush=True,
+            )
+            problems += [f"a node removed while {moment}: {problem}" for problem in found]
+    return problems
 
 
 def scaling(folder: Path, arguments: argparse.Namespace) -> list[str]:

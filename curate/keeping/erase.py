@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.corpus import Corpus, source_of
 from curate.footage.quarantine import TAKEDOWN_RULE
-from curate.pack import describe_set, samples_of
-from curate.packing.cutting import encoding_digest
-from curate.packing.manifest import MANIFEST, contents_digest
-from curate.packing.shards import INDEX, members_of, write_tar
+from curate.pack import describe_set, packing_digest
+from curate.packing.index import IndexFile, index_by_shard
+from curate.packing.manifest import MANIFEST
+from curate.packing.shards import members_of, write_tar
+from curate.packing.telling import samples_of
 from curate.storage.atomic import overwrite
 from curate.trace import manifests
 from schemas.clip import OUTCOME_REJECTED
@@ -165,14 +165,14 @@ def _swap_manifest(corpus: Corpus, name: str, manifest: dict[str, Any], fresh: d
     folder, recipe = corpus.path("shards", name), Recipe.model_validate(manifest["recipe"])
     after = {shard["shard"]: [shard] for shard in manifest["shards"]} | {name: [made[0]] if made else [] for name, made in fresh.items()}
     shards = [entry for shard in manifest["shards"] for entry in after[shard["shard"]]]
-    index = pq.read_table(io.BytesIO(corpus.filesystem.cat_file(f"{folder}/index.parquet")))
-    kept = index.filter(pc.invert(pc.is_in(index["shard"], pa.array(list(fresh), pa.string()))))
-    anew = pa.Table.from_pylist([member for made in fresh.values() if made for member in made[1]], schema=INDEX)
-    index = pa.concat_tables([kept.cast(INDEX), anew]).sort_by([("shard", "ascending"), ("offset", "ascending")])
-    samples = samples_of(corpus, name, recipe.conditioning)
-    contents = contents_digest(samples, f"{encoding_digest(recipe.encoding)} {recipe.encoding.shard_mb} {recipe.encoding.buckets}")
     counts = {"clips": sum(len(shard["clips"]) for shard in shards), "bytes": sum(shard["bytes"] for shard in shards)}
-    manifest = {**manifest, "shards": shards, "contents": contents, **counts, "hours": round(sum(shard["hours"] for shard in shards), 9)}
-    packed = {clip for shard in shards for clip in shard["clips"]}
-    describe_set(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], pa.array(sorted(packed), pa.string()))), index)
+    packed = pa.chunked_array([pa.array(shard["clips"], pa.string()) for shard in shards], pa.string())
+    with samples_of(corpus, name, recipe.conditioning) as samples, IndexFile() as index:
+        contents = samples.contents(packing_digest(recipe.encoding))
+        manifest = {**manifest, "shards": shards, "contents": contents, **counts, "hours": round(sum(shard["hours"] for shard in shards), 9)}
+        before = index_by_shard(corpus, folder)
+        for shard in manifest["shards"]:
+            made = fresh.get(shard["shard"])
+            index.add(made[1] if made else next(rows for name, rows in before if name == shard["shard"]))
+        describe_set(corpus, folder, manifest, samples.rows.filter(pc.is_in(samples.rows["clip_id"], packed.combine_chunks())), index)
     overwrite(corpus.filesystem, f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode())

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
 
 UNSTATED = "unstated"
 HUB_LICENSES = frozenset(
@@ -81,13 +83,12 @@ class Licensed:
     hours: float
 
 
-def licensed(rows: Iterable[Mapping[str, Any]]) -> list[Licensed]:
+def licensed(packed: pa.Table) -> list[Licensed]:
     """Clips (`source_id`, `license`, `hours`) counted by licence, the most first."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["license"] or UNSTATED, []).append(row)
-    counted = [Licensed(name, len({row["source_id"] for row in own}), len(own), sum(row["hours"] for row in own)) for name, own in found.items()]
-    return sorted(counted, key=lambda one: (-one.clips, one.license))
+    rows = pa.table({"license": pc.fill_null(packed["license"].cast(pa.string()), UNSTATED), "hours": packed["hours"], "source_id": packed["source_id"]})
+    counted = rows.group_by("license", use_threads=False).aggregate([("source_id", "count_distinct"), ("source_id", "count"), ("hours", "sum")])
+    found = [Licensed(row["license"] or UNSTATED, row["source_id_count_distinct"], row["source_id_count"], row["hours_sum"]) for row in counted.to_pylist()]
+    return sorted(found, key=lambda one: (-one.clips, one.license))
 
 
 def card(manifest: Mapping[str, Any], licenses: Sequence[Licensed], funnel: Sequence[Mapping[str, Any]]) -> str:

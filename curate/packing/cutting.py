@@ -19,7 +19,7 @@ from curate.media.encode import encode, encoded_size
 from curate.media.frames import Frames
 from curate.media.passes import Pass, passes
 from curate.media.remux import copied, with_sound
-from curate.packing.pieces import Piece
+from curate.packing.pieces import Piece, piece_path
 from curate.packing.recognise import Recognition
 from curate.stage import Resources, Stage
 from curate.storage.atomic import filesystem_of, overwrite
@@ -47,7 +47,7 @@ def encoding_digest(encoding: Encoding) -> str:
 
 def jobs_of(samples: pa.Table) -> pa.Table:
     """Clips (source_id, uri, media_type and the fields of CLIP) as jobs of one source and about JOB_S seconds each (schema JOB)."""
-    rows = samples.sort_by([("source_id", "ascending"), ("start_frame", "ascending")]).to_pylist()
+    rows = sorted(samples.select([*JOB.names[:-1], *(field.name for field in CLIP)]).to_pylist(), key=lambda row: (row["source_id"], row["start_frame"]))
     jobs = []
     for _, group in itertools.groupby(rows, key=lambda row: row["source_id"]):
         held_s = JOB_S
@@ -77,7 +77,7 @@ class CutClips(Stage):
             for clip, piece in self._pieces(job):
                 stored = piece.to_bytes() if isinstance(piece, Piece) else b""
                 if stored:
-                    overwrite(filesystem, f"{root}/{clip['clip_id']}", stored)
+                    overwrite(filesystem, piece_path(root, clip["clip_id"]), stored)
                 yield _told([clip], len(stored), None if isinstance(piece, Piece) else piece)
 
     def lost(self, rows: pa.Table, reason: str) -> Iterator[pa.Table]:

@@ -1,11 +1,9 @@
 """Manifest: what a set of shards holds, where, made by what; it is written last, so where it is, the set is whole."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from curate.corpus import Corpus
@@ -54,15 +52,6 @@ def read_manifest(filesystem: AbstractFileSystem, folder: str) -> dict[str, Any]
         return json.loads(filesystem.cat_file(f"{folder}/{MANIFEST}"))
     except FileNotFoundError:
         return None
-
-
-def contents_digest(rows: pa.Table, encoding: str) -> str:
-    """A digest of what is to be packed: each clip in order, its caption, its facts, and how it is encoded."""
-    digest = hashlib.sha256(encoding.encode())
-    for batch in rows.select(["clip_id", "caption", "facts"]).to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
-            digest.update(json.dumps([row["clip_id"], row["caption"], row["facts"]]).encode())
-    return digest.hexdigest()
 
 
 def whole(filesystem: AbstractFileSystem, folder: str, manifest: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Pieces: encoded clips as files of their own, on their way into shards; and those that earlier shards hold already."""
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
 
 from curate.corpus import Corpus
 from curate.packing.croissant import INDEX_FILE
 from curate.packing.manifest import read_manifest
-from curate.storage.atomic import names_in, overwrite
+from curate.storage.atomic import TEMPORARY, names_in, overwrite
+
+SIZES = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class Piece:
         return cls(told["suffix"], data, told["facts"])
 
 
+def piece_path(folder: str, clip_id: str) -> str:
+    """Where a clip's piece lies below a folder: in one of sixteen, so that what there is can be listed a sixteenth at a time."""
+    return f"{folder}/{hashlib.sha256(clip_id.encode()).hexdigest()[0]}/{clip_id}"
+
+
+def sizes_of(filesystem: AbstractFileSystem, folder: str) -> pa.Table:
+    """The pieces there are below a folder: clip_id and bytes of each."""
+    found = [SIZES.empty_table()]
+    for part in names_in(filesystem, folder):
+        told = {path.rsplit("/", 1)[-1]: entry["size"] for path, entry in filesystem.find(f"{folder}/{part}", maxdepth=1, detail=True).items()}
+        whole = [name for name in told if not name.startswith(TEMPORARY)]
+        found.append(pa.table({"clip_id": pa.array(whole, pa.string()), "bytes": pa.array([told[name] for name in whole], pa.int64())}))
+    return pa.concat_tables(found)
+
+
 def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encoding: str, besides: str) -> int:
     """Copy clips that other sets of the corpus hold in the same encoding into `folder`, as pieces; how many were.
 
@@ -58,7 +77,7 @@ def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encod
         if manifest is None or manifest.get("encoding") != encoding:
             continue
         for clip_id, piece in _pieces_in(corpus, root, wanted):
-            overwrite(corpus.filesystem, f"{folder}/{clip_id}", piece.to_bytes())
+            overwrite(corpus.filesystem, piece_path(folder, clip_id), piece.to_bytes())
             wanted.discard(clip_id)
             taken += 1
     return taken

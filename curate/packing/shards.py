@@ -1,27 +1,22 @@
 """Shards: pieces and facts into tar files, the same bytes for the same samples."""
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
 import tarfile
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 
-from curate.packing.pieces import Piece
+from curate.packing.index import INDEX
+from curate.packing.pieces import Piece, piece_path
 from curate.stage import Resources, Stage
-from curate.storage.atomic import TEMPORARY, filesystem_of
+from curate.storage.atomic import filesystem_of, put_file
 from schemas.sample import VIDEO_SUFFIX, Sample, encode
 
 OWNER = "clipmill"
-INDEX = pa.schema([("clip_id", pa.string()), ("shard", pa.string()), ("suffix", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64())])
 SHARD = pa.schema(
     [
         ("shard", pa.string()),
@@ -50,22 +45,20 @@ def plan_shards(clips: Iterable[Mapping[str, Any]], shard_bytes: float) -> list[
         clips: `clip_id`, `kind`, `bucket` (None where buckets are not asked for) and `bytes`, in packing order.
         shard_bytes: a shard that has reached so many is closed.
     """
-    groups: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
+    closed: dict[tuple[str, str | None], list[tuple[str, ...]]] = {}
+    open_: dict[tuple[str, str | None], tuple[list[str], float]] = {}
     for clip in clips:
-        groups.setdefault((clip["kind"], clip["bucket"]), []).append(clip)
-    plans: list[Plan] = []
-    for kind, name in sorted(groups, key=lambda group: (group[0] == "image", group[1] or "")):
-        held: list[str] = []
-        size = 0
-        for clip in groups[kind, name]:
-            held.append(clip["clip_id"])
-            size += clip["bytes"]
-            if size >= shard_bytes:
-                plans.append(Plan(f"shard-{len(plans):06d}.tar", kind, name, tuple(held)))
-                held, size = [], 0
-        if held:
-            plans.append(Plan(f"shard-{len(plans):06d}.tar", kind, name, tuple(held)))
-    return plans
+        group = clip["kind"], clip["bucket"]
+        held, size = open_.get(group, ([], 0.0))
+        held.append(clip["clip_id"])
+        open_[group] = held, size + clip["bytes"]
+        if size + clip["bytes"] >= shard_bytes:
+            closed.setdefault(group, []).append(tuple(held))
+            del open_[group]
+    for group, (held, _) in open_.items():
+        closed.setdefault(group, []).append(tuple(held))
+    in_order = [(group, held) for group in sorted(closed, key=lambda group: (group[0] == "image", group[1] or "")) for held in closed[group]]
+    return [Plan(f"shard-{number:06d}.tar", kind, bucket, held) for number, ((kind, bucket), held) in enumerate(in_order)]
 
 
 class WriteShards(Stage):
@@ -87,13 +80,13 @@ class WriteShards(Stage):
                 members = list(members_of(file))
                 file.seek(0)
                 told["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-                _store(file, self.folder, row["shard"])
+                put_file(file, *filesystem_of(f"{self.folder}/{row['shard']}"))
             yield pa.Table.from_pylist([{**told, "members": members}], schema=SHARD)
 
     def _samples(self, row: Mapping[str, Any]) -> Iterator[Sample]:
         filesystem, root = filesystem_of(self.pieces)
         for clip_id, caption, facts in zip(row["clip_ids"], row["captions"], row["facts"]):
-            piece = Piece.from_bytes(filesystem.cat_file(f"{root}/{clip_id}"))
+            piece = Piece.from_bytes(filesystem.cat_file(piece_path(root, clip_id)))
             told = {**json.loads(facts), "encoded": piece.facts}
             video, image = (piece.data, None) if piece.suffix == VIDEO_SUFFIX else (None, piece.data)
             yield Sample(clip_id, caption, told, video, image)
@@ -118,24 +111,3 @@ def members_of(file: IO[bytes]) -> Iterator[dict[str, Any]]:
         for member in tar:
             clip_id, suffix = member.name.split(".", 1)
             yield {"clip_id": clip_id, "suffix": suffix, "offset": member.offset_data, "bytes": member.size}
-
-
-def _store(file: IO[bytes], folder: str, name: str) -> None:
-    """Put a finished file under its name in one step."""
-    filesystem, root = filesystem_of(folder)
-    file.seek(0)
-    if not isinstance(filesystem, LocalFileSystem):
-        with filesystem.open(f"{root}/{name}", "wb") as remote:
-            shutil.copyfileobj(file, remote, 2**22)
-        return
-    os.makedirs(root, exist_ok=True)
-    unfinished = f"{root}/{TEMPORARY}{uuid.uuid4().hex}"
-    try:
-        with open(unfinished, "xb") as local:
-            shutil.copyfileobj(file, local, 2**22)
-            local.flush()
-            os.fsync(local.fileno())
-        os.replace(unfinished, f"{root}/{name}")
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 TEMPORARY = ".unfinished-"
 """Prefix of local files being written; nothing reads them, and whoever lists a folder skips them."""
+
+
+COPIED_BYTES = 4 << 20
 
 
 def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
@@ -55,6 +59,17 @@ def overwrite(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
         return
     unfinished = _write_beside(path, lambda file: file.write(data))
     os.replace(unfinished, path)
+    _flush_folder(os.path.dirname(path))
+
+
+def put_file(file: IO[bytes], filesystem: AbstractFileSystem, path: str) -> None:
+    """As `overwrite`, of a file that is open."""
+    file.seek(0)
+    if not isinstance(filesystem, LocalFileSystem):
+        with filesystem.open(path, "wb") as remote:
+            shutil.copyfileobj(file, remote, COPIED_BYTES)
+        return
+    os.replace(_write_beside(path, lambda local: shutil.copyfileobj(file, local, COPIED_BYTES)), path)
     _flush_folder(os.path.dirname(path))
 
 

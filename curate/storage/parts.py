@@ -6,6 +6,7 @@
 A generation is published by creating its numbered file if absent, so of two writers one wins and the other looks again.
 """
 
+import bisect
 import dataclasses
 import hashlib
 import io
@@ -65,7 +66,10 @@ class Part:
 
     def may_hold(self, ids: Sequence[str] | None) -> bool:
         """Whether rows of one of the ids can be in it; `ids` is sorted, None stands for every id."""
-        return ids is None or self.first is None or self.last is None or any(self.first <= wanted <= self.last for wanted in ids)
+        if ids is None or self.first is None or self.last is None:
+            return True
+        at = bisect.bisect_left(ids, self.first)
+        return at < len(ids) and ids[at] <= self.last
 
     def may_begin(self, prefix: str) -> bool:
         """Whether ids in it can begin so."""

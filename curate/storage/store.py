@@ -129,22 +129,24 @@ class Store:
         columns: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
         keys: frozenset[str] | None = None,
+        of: str = "clip_id",
     ) -> pa.Table | None:
         """The rows of a relation; None where it has no commit.
 
         Args:
             columns: only these.
-            ids: only rows with one of these as `clip_id`; sorted.
+            ids: only rows with one of these as `of`; sorted.
             keys: of loose commits, only those under these keys.
+            of: `clip_id`, or `source_id` of relations about sources.
         """
         if name not in snapshot.names():
             return None
         parts = [part for part in snapshot.generation.parts.get(name, ()) if part.may_hold(ids)]
         loose = [commit for commit in snapshot.loose_of(name) if keys is None or unquote(commit.key) in keys]
-        where = None if ids is None else pc.field("clip_id").isin(list(ids))
+        where = None if ids is None else among_ids(of, ids)
         with ThreadPoolExecutor(8) as pool:
             large = list(pool.map(lambda part: self.parts.read(part, columns, where), parts))
-            small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, ids), loose))
+            small = list(pool.map(lambda commit: self.read_loose(commit, name, columns, ids, of), loose))
         return pa.concat_tables([*large, *small], promote_options="default") if large or small else None
 
     def batches(self, snapshot: Snapshot, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -162,12 +164,12 @@ class Store:
             return self.parts.columns(part)
         return [column for commit in snapshot.loose_of(name)[:1] for column in self.read_loose(commit, name).column_names]
 
-    def read_loose(self, commit: Commit, name: str, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> pa.Table:
-        """One relation's rows of a loose commit, or only those with one of the ids as `clip_id`."""
+    def read_loose(self, commit: Commit, name: str, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None, of: str = "clip_id") -> pa.Table:
+        """One relation's rows of a loose commit, or only those with one of the ids as `of`."""
         path = f"{self.root}/{commit.path}"
         with self.filesystem.open(path, "rb") as file:
-            rows = unbundle(file, name, path, ids)
-        rows = rows if ids is None else rows.filter(pc.field("clip_id").isin(list(ids)))
+            rows = unbundle(file, name, path, ids if of == "clip_id" else None)
+        rows = rows if ids is None else rows.filter(among_ids(of, ids))
         return rows if columns is None else rows.select([column for column in columns if column in rows.column_names])
 
     def gather(self, least: int = 1, target_bytes: int = TARGET_BYTES) -> int:
@@ -270,3 +272,11 @@ class Store:
             yield keys_table(snapshot.loose)
         for commit in snapshot.loose_of(name):
             yield self.read_loose(commit, name)
+
+
+def among_ids(column: str, ids: Sequence[str]) -> pc.Expression:
+    """Rows with one of the sorted ids; the ends are told as well, by which groups of rows without any are not read."""
+    if not ids:
+        return pc.scalar(False)
+    field = pc.field(column)
+    return (field >= ids[0]) & (field <= ids[-1]) & field.isin(pa.array(ids, pa.string()))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.engine import EngineError, _advice, _cpus_each, choose_engine, run_here, run_on_ray
+from curate.engine import EngineError, _advice, _cpus_each, _smallest_node, choose_engine, run_here, run_on_ray
 from curate.stage import Resources, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +158,13 @@ def test_one_worker_of_each_stage_fits_with_room_to_spare(asked: list[float], cp
     given_each = _cpus_each(stages, cpus)
     assert sum(given_each) <= cpus - 0.09
     assert all(0 < share <= max(wanted, 0.1) for share, wanted in zip(given_each, asked))
+
+
+def test_one_worker_of_each_stage_fits_on_the_smallest_node_in_case_the_others_are_lost() -> None:
+    cpus = (0.0, 16.0, 2.0, 1.0)
+    nodes = [{"Alive": True, "Resources": {"CPU": each}} for each in cpus] + [{"Alive": False, "Resources": {"CPU": 0.5}}, {"Alive": True, "Resources": {}}]
+    assert _smallest_node(nodes) == 1.0
+    assert sum(_cpus_each([Repeat(), Square(), Failing()], _smallest_node(nodes))) < 1.0
 
 
 def test_the_advice_says_what_is_asked_what_there_is_and_what_to_do() -> None:
