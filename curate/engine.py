@@ -240,7 +240,7 @@ def _ray_started() -> Any:
         cluster = os.environ.get("RAY_ADDRESS")
         with _hushed():
             ray.init(
-                address=cluster,
+                address=cluster or "local",  # and never a cluster of somebody else's that happens to run here
                 runtime_env={"env_vars": {"PYTHONPATH": path}},
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -111,16 +111,17 @@ def _missing(samples: pa.Table, folder: str, corpus: Corpus) -> pa.Table:
 
 
 def with_sizes(samples: pa.Table, sizes: pa.Table) -> pa.Table:
-    """The samples that there is a piece of, with its `bytes`."""
+    """The samples that there is a piece of, with its `bytes` and whether its `sound` lies beside it."""
     at = pc.index_in(samples["clip_id"], sizes["clip_id"].combine_chunks())
-    return samples.append_column("bytes", sizes["bytes"].take(at)).filter(pc.is_valid(at))
+    return samples.append_column("bytes", sizes["bytes"].take(at)).append_column("sound", sizes["sound"].take(at)).filter(pc.is_valid(at))
 
 
 def _planned(packed: pa.Table, recipe: Recipe) -> Iterator[dict[str, Any]]:
     """What `plan_shards` wants to know of each clip that was encoded."""
-    for batch in packed.select(["clip_id", "media_type", "bucket", "bytes"]).to_batches(max_chunksize=4096):
+    for batch in packed.select(["clip_id", "media_type", "bucket", "bytes", "sound"]).to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
-            yield {**row, "kind": row["media_type"], "bucket": row["bucket"] if recipe.encoding.buckets else None}
+            kind = f"{row['media_type']}-audio" if row["sound"] else row["media_type"]
+            yield {**row, "kind": kind, "bucket": row["bucket"] if recipe.encoding.buckets else None}
 
 
 def _write(

@@ -118,7 +118,9 @@ class Encoding(Document):
     fps: float | None = Field(default=None, gt=0, description="frames per second; None keeps the source's frames")
     codec: Literal["h264", "av1", "h264_nvenc", "av1_nvenc"] = Field(default="h264", description="NVENC needs an NVIDIA GPU, and promises no equal bytes")
     crf: int = Field(default=18, ge=0, le=51, description="constant quality, on the codec's own scale (AV1's 30 is about H.264's 18)")
-    audio: Literal["drop", "keep"] = "drop"
+    audio: Literal["drop", "keep", "separate"] = Field(
+        default="drop", description="`keep` lays it into the MP4; `separate` puts a FLAC of exactly the clip beside it, and clips without sound in shards apart"
+    )
     shard_mb: float = Field(default=256, gt=0, description="megabytes after which a new shard is begun")
     buckets: bool = Field(default=False, description="one bucket (aspect, size and length) to a shard")
 

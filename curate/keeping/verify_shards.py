@@ -1,7 +1,6 @@
 """Verifying shards: digests, members and index against the manifest, and each packed clip against its row, frame by frame."""
 
 import hashlib
-import io
 import itertools
 import json
 import tarfile
@@ -10,22 +9,27 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
+import duckdb
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from curate.corpus import Corpus, source_of
 from curate.engine import Listener
 from curate.footage.quarantine import policy_of
+from curate.media.sound import flac_problem
+from curate.packing.index import index_by_shard
 from curate.packing.recognise import SIZE, Recognition, small_luma
 from curate.packing.shards import members_of
 from curate.storage import journal
+from curate.storage.on_disk import copy, insert, on_disk
 from curate.trace import manifests
 from curate.video import MediaError, decode
 from schemas.rights import refusal
-from schemas.sample import CAPTION_SUFFIX, FACTS_SUFFIX, IMAGE_SUFFIX, VIDEO_SUFFIX
+from schemas.sample import AUDIO_SUFFIX, CAPTION_SUFFIX, FACTS_SUFFIX, IMAGE_SUFFIX, VIDEO_SUFFIX
 from schemas.source import STATUS_REJECTED
 
 SIDE, TOLERANCE_FRAMES = 64, 1.5
+PACKED = "CREATE OR REPLACE TABLE packed AS"
 
 
 def shard_problems(corpus: Corpus, pictures: bool, listener: Listener) -> Iterator[str]:
@@ -35,19 +39,43 @@ def shard_problems(corpus: Corpus, pictures: bool, listener: Listener) -> Iterat
         pictures: also decode every clip.
         listener: hears how many shards were checked.
     """
-    clips = {row["clip_id"]: row for row in corpus.table("clips", columns=["clip_id", "num_frames", "start_s", "end_s", "shot_index"]).to_pylist()}
     sets = manifests(corpus)
     total, done = sum(len(manifest["shards"]) for _, manifest in sets), 0
-    for name, manifest in sets:
-        yield from _head_problems(corpus, name, manifest)
-        yield from _rights_problems(corpus, name, manifest)
-        index = pq.read_table(io.BytesIO(corpus.filesystem.cat_file(corpus.path("shards", name, "index.parquet"))))
-        indexed = {(row["shard"], row["clip_id"], row["suffix"]): (row["offset"], row["bytes"]) for row in index.to_pylist()}
-        for shard in manifest["shards"]:
-            for problem in _shard_problems(corpus, name, manifest, shard, indexed, clips, pictures):
-                yield f"shards/{name}/{shard['shard']}: {problem}"
-            done += 1
-            listener("verify", done, total)
+    with on_disk() as connection:
+        copy(corpus, connection, "spans", ("clip_id", "num_frames", "start_s", "end_s"), "spans")
+        for name, manifest in sets:
+            yield from _head_problems(corpus, name, manifest)
+            yield from _rights_problems(corpus, name, manifest)
+            rows, indexed = _rows_by_shard(connection, manifest), _index_by_shard(corpus, name, manifest)
+            for shard, clips, index in zip(manifest["shards"], rows, indexed, strict=True):
+                for problem in _shard_problems(corpus, name, manifest, shard, index, clips, pictures):
+                    yield f"shards/{name}/{shard['shard']}: {problem}"
+                done += 1
+                listener("verify", done, total)
+
+
+def _rows_by_shard(connection: duckdb.DuckDBPyConnection, manifest: Mapping[str, Any]) -> Iterator[dict[str, dict[str, Any]]]:
+    """For each shard, the rows of its clips by their ids; those that are not in the table are left out."""
+    shards = manifest["shards"]
+    clips = pa.chunked_array([pa.array(shard["clips"], pa.string()) for shard in shards], pa.string())
+    insert(connection, "packed", pa.table({"shard": np.repeat(np.arange(len(shards)), [len(shard["clips"]) for shard in shards]), "clip_id": clips}), PACKED)
+    found = connection.sql("SELECT * FROM packed JOIN spans USING (clip_id) ORDER BY shard").to_arrow_reader(1024)
+    by_shard = itertools.groupby((row for batch in found for row in batch.to_pylist()), key=lambda row: row["shard"])
+    ahead = next(by_shard, None)
+    for number in range(len(shards)):
+        mine = {row["clip_id"]: row for row in ahead[1]} if ahead is not None and ahead[0] == number else {}
+        ahead = next(by_shard, None) if mine else ahead
+        yield mine
+
+
+def _index_by_shard(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[dict[tuple[str, str], tuple[int, int]]]:
+    """For each shard, offset and bytes by clip and suffix, as the index tells them."""
+    found = index_by_shard(corpus, corpus.path("shards", name))
+    ahead = next(found, None)
+    for shard in manifest["shards"]:
+        mine = ahead[1].to_pylist() if ahead is not None and ahead[0] == shard["shard"] else []
+        ahead = next(found, None) if mine else ahead
+        yield {(row["clip_id"], row["suffix"]): (row["offset"], row["bytes"]) for row in mine}
 
 
 def _head_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -61,7 +89,7 @@ def _rights_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> 
     """Sources in the set that may not be used any more."""
     held = {source_of(clip) for shard in manifest["shards"] for clip in shard["clips"]}
     policy, today = policy_of(corpus), datetime.now(UTC).date()
-    for row in corpus.table("sources").to_pylist():
+    for row in (row for batch in corpus.table("sources").to_batches(max_chunksize=4096) for row in batch.to_pylist()):
         if row["source_id"] in held:
             reason = row["reason"] if row["status"] == STATUS_REJECTED else refusal(row, policy, today)
             if reason:
@@ -73,7 +101,7 @@ def _shard_problems(
     name: str,
     manifest: Mapping[str, Any],
     shard: Mapping[str, Any],
-    indexed: Mapping[tuple[str, str, str], tuple[int, int]],
+    indexed: Mapping[tuple[str, str], tuple[int, int]],
     clips: Mapping[str, Mapping[str, Any]],
     pictures: bool,
 ) -> Iterator[str]:
@@ -95,7 +123,7 @@ def _shard_problems(
         there = list(dict.fromkeys(member["clip_id"] for member in members))
         if there != list(shard["clips"]):
             yield "holds other clips, or in another order, than the manifest says"
-        strays = [member for member in members if indexed.get((shard["shard"], member["clip_id"], member["suffix"])) != (member["offset"], member["bytes"])]
+        strays = [member for member in members if indexed.get((member["clip_id"], member["suffix"])) != (member["offset"], member["bytes"])]
         if strays:
             yield f"{len(strays)} files lie elsewhere than the index says, such as {strays[0]['clip_id']}.{strays[0]['suffix']}"
         known = Recognition.of(corpus, list(shard["clips"]) if pictures else [])
@@ -122,8 +150,19 @@ def _sample_problems(
         return
     if facts.get("num_frames") != row["num_frames"]:
         yield f"{clip_id}: says it has {facts.get('num_frames')} frames, and its row says {row['num_frames']}"
+    told = facts["encoded"].get("sound")
+    if (told is not None) != (AUDIO_SUFFIX in files):
+        yield f"{clip_id}: has {'no sound beside it' if told is not None else 'sound beside it'}, and it says otherwise"
+    elif known is not None and told is not None and (problem := _sound_problem(files[AUDIO_SUFFIX], told, row)):
+        yield f"{clip_id}.{AUDIO_SUFFIX}: {problem}"
     if known is not None and VIDEO_SUFFIX in files:
         yield from _picture_problems(clip_id, files[VIDEO_SUFFIX], facts["encoded"], row, encoding, known)
+
+
+def _sound_problem(sound: bytes, told: dict[str, int], row: Mapping[str, Any]) -> str | None:
+    """Whether it decodes to what was encoded, and lasts as long as the row says, to a sample."""
+    wanted = round(row["end_s"] * told["rate"]) - round(row["start_s"] * told["rate"])
+    return flac_problem(sound, told) or (f"has {told['samples']} samples, and its row asks for {wanted}" if told["samples"] != wanted else None)
 
 
 def _picture_problems(

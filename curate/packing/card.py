@@ -11,6 +11,8 @@ import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.packing.shards import KINDS
+
 UNSTATED = "unstated"
 HUB_LICENSES = frozenset(
     ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "odbl", "odc-by", "pddl", "cc0-1.0"]
@@ -41,9 +43,9 @@ PAGE = """\
 
 ## What is inside
 
-Each sample is `KEY.mp4` (an image `KEY.jpg`), `KEY.txt` (its caption) and `KEY.json` (everything known about it: where in its source it lies, every
-measure, every caption, its rights). `MANIFEST` names each shard's digest and clips, `index.parquet` where each file lies, so that one can be read
-alone. `croissant.json` says the same for machines.
+Each sample is `KEY.mp4` (an image `KEY.jpg`), {% if apart %}`KEY.flac` (its sound, exactly as long), {% endif %}`KEY.txt` (its caption) and `KEY.json`
+(everything known about it: where in its source it lies, every measure, every caption, its rights). `MANIFEST` names each shard's digest and clips,
+`index.parquet` where each file lies, so that one can be read alone. `croissant.json` says the same for machines.
 
 ```python
 import glob, json, webdataset
@@ -93,7 +95,7 @@ def licensed(packed: pa.Table) -> list[Licensed]:
 
 def card(manifest: Mapping[str, Any], licenses: Sequence[Licensed], funnel: Sequence[Mapping[str, Any]]) -> str:
     """The card, in Markdown with YAML front matter."""
-    kinds = {kind: [shard["shard"] for shard in manifest["shards"] if shard["kind"] == kind] for kind in ("video", "image")}
+    kinds = {kind: [shard["shard"] for shard in manifest["shards"] if shard["kind"] == kind] for kind in KINDS}
     images = sum(len(shard["clips"]) for shard in manifest["shards"] if shard["kind"] == "image")
     environment = jinja2.Environment(autoescape=False, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(PAGE).render(
@@ -102,6 +104,7 @@ def card(manifest: Mapping[str, Any], licenses: Sequence[Licensed], funnel: Sequ
         description=cell(describe(manifest)),
         manifest=manifest,
         images=images,
+        apart=bool(kinds["video-audio"]),
         megabytes=f"{manifest['bytes'] / 1e6:.1f}",
         licenses=licenses,
         unstated=next((one for one in licenses if one.license == UNSTATED), None),

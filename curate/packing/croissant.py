@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 INDEX_FILE = "index.parquet"
-SUFFIXES = {"video": ("mp4", "video/mp4"), "image": ("jpg", "image/jpeg")}
+VIDEO, SOUND, IMAGE = ("mp4", "video/mp4"), ("flac", "audio/flac"), ("jpg", "image/jpeg")
+MEDIA = {"video": (VIDEO,), "video-audio": (VIDEO, SOUND), "image": (IMAGE,)}
 
 
 def croissant(manifest: Mapping[str, Any], licenses: Sequence[str], index_sha256: str, description: str) -> str:
@@ -24,7 +25,7 @@ def croissant(manifest: Mapping[str, Any], licenses: Sequence[str], index_sha256
     import mlcroissant as mlc
 
     logging.getLogger("absl").setLevel(logging.ERROR)
-    kinds = {kind: [shard["shard"] for shard in manifest["shards"] if shard["kind"] == kind] for kind in SUFFIXES}
+    kinds = {kind: [shard["shard"] for shard in manifest["shards"] if shard["kind"] == kind] for kind in MEDIA}
     tars = [
         mlc.FileObject(id=shard["shard"], name=shard["shard"], content_url=shard["shard"], content_size=f"{shard['bytes']} B",
                        encoding_formats=["application/x-tar"], sha256=shard["sha256"])
@@ -36,7 +37,7 @@ def croissant(manifest: Mapping[str, Any], licenses: Sequence[str], index_sha256
         if shards:
             made = list(_files(mlc, kind, shards))
             files += made
-            records += [_file_records(mlc, file) for file in made if not file.id.endswith(f"-{SUFFIXES[kind][0]}")]
+            records += [_file_records(mlc, file) for file in made[len(MEDIA[kind]) :]]
     told = mlc.Metadata(
         name=manifest["name"], description=description, license=list(licenses), url="README.md", version="1.0.0", distribution=[*tars, index, *files],
         record_sets=records,
@@ -46,7 +47,7 @@ def croissant(manifest: Mapping[str, Any], licenses: Sequence[str], index_sha256
 
 def _files(mlc: Any, kind: str, shards: list[str]) -> Iterable[Any]:
     """The files inside the shards of one kind: media, captions and facts."""
-    for suffix, format_ in (SUFFIXES[kind], ("txt", "text/plain"), ("json", "application/json")):
+    for suffix, format_ in (*MEDIA[kind], ("txt", "text/plain"), ("json", "application/json")):
         name = f"{kind}-{suffix}"
         yield mlc.FileSet(id=name, name=name, contained_in=shards, includes=f"*.{suffix}", encoding_formats=[format_])
 

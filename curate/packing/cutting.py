@@ -5,7 +5,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,10 +19,11 @@ from curate.media.encode import encode, encoded_size
 from curate.media.frames import Frames
 from curate.media.passes import Pass, passes
 from curate.media.remux import copied, with_sound
-from curate.packing.pieces import Piece, piece_path
+from curate.media.sound import flac, sound_of
+from curate.packing.pieces import Piece
 from curate.packing.recognise import Recognition
 from curate.stage import Resources, Stage
-from curate.storage.atomic import filesystem_of, overwrite
+from curate.storage.atomic import filesystem_of
 from curate.video import MediaError, decode
 from schemas.recipe import Encoding
 
@@ -75,10 +76,8 @@ class CutClips(Stage):
         filesystem, root = filesystem_of(self.folder)
         for job in rows.to_pylist():
             for clip, piece in self._pieces(job):
-                stored = piece.to_bytes() if isinstance(piece, Piece) else b""
-                if stored:
-                    overwrite(filesystem, piece_path(root, clip["clip_id"]), stored)
-                yield _told([clip], len(stored), None if isinstance(piece, Piece) else piece)
+                size = piece.store(filesystem, root, clip["clip_id"]) if isinstance(piece, Piece) else 0
+                yield _told([clip], size, None if isinstance(piece, Piece) else piece)
 
     def lost(self, rows: pa.Table, reason: str) -> Iterator[pa.Table]:
         for job in rows.to_pylist():
@@ -95,7 +94,7 @@ class CutClips(Stage):
                         yield from ((clip, _attempt(lambda: still(path, self.encoding.height))) for clip in clips)
                         return
                     if self.encoding.mode == "copy":
-                        yield from ((clip, _attempt(lambda clip=clip: copied(path, clip, known, self.encoding.audio == "keep"))) for clip in clips)
+                        yield from ((clip, _attempt(lambda clip=clip: self._copied(path, clip, known))) for clip in clips)
                         return
                     for group in passes([(clip["start_frame"], clip["end_frame"]) for clip in clips]):
                         yield from self._cut(path, [clips[i] for i in group], known)
@@ -113,7 +112,15 @@ class CutClips(Stage):
         # The rate measured of the whole clip: one taken from its first chunk would depend on where the pass began.
         made = encode(frames, self.encoding.height, self.encoding.fps or clip["fps"], self.encoding.crf, self.encoding.codec)
         data = with_sound(made.data, path, clip["start_s"], clip["end_s"]) if self.encoding.audio == "keep" else made.data
-        return Piece("mp4", data, {name: value for name, value in asdict(made).items() if name != "data"})
+        return self._with_sound_apart(Piece("mp4", data, {name: value for name, value in asdict(made).items() if name != "data"}), path, clip)
+
+    def _copied(self, path: str, clip: dict[str, Any], known: Recognition) -> Piece:
+        return self._with_sound_apart(copied(path, clip, known, self.encoding.audio == "keep"), path, clip)
+
+    def _with_sound_apart(self, piece: Piece, path: str, clip: dict[str, Any]) -> Piece:
+        """The piece with the sound of exactly its span beside it, where the recipe asks for that and the source has any."""
+        sound = sound_of(path, clip["start_s"], clip["end_s"]) if self.encoding.audio == "separate" else None
+        return piece if sound is None else replace(piece, facts={**piece.facts, "sound": sound.facts()}, sound=flac(sound))
 
 
 def still(path: str, shorter_side: int | None) -> Piece:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +15,10 @@ from fsspec import AbstractFileSystem
 from curate.corpus import Corpus
 from curate.packing.croissant import INDEX_FILE
 from curate.packing.manifest import read_manifest
-from curate.storage.atomic import TEMPORARY, names_in, overwrite
+from curate.storage.atomic import names_in, overwrite
+from schemas.sample import AUDIO_SUFFIX
 
-SIZES = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64())])
+SIZES = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64()), ("sound", pa.bool_())])
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,29 @@ class Piece:
     Attributes:
         suffix: `mp4` or `jpg`.
         data: the file's bytes.
-        facts: frames, width, height, fps and duration_s of what was encoded.
+        facts: frames, width, height, fps and duration_s of what was encoded; of its sound, where that is apart, rate, channels and samples.
+        sound: a FLAC file, where its sound is apart.
     """
 
     suffix: str
     data: bytes
     facts: dict[str, Any]
+    sound: bytes | None = None
+
+    def store(self, filesystem: AbstractFileSystem, folder: str, clip_id: str) -> int:
+        """Write it below a folder; how many bytes the clip takes. Its sound is a file of its own, written first: where a piece is, it is whole."""
+        stored = self.to_bytes()
+        if self.sound is not None:
+            overwrite(filesystem, f"{piece_path(folder, clip_id)}.{AUDIO_SUFFIX}", self.sound)
+        overwrite(filesystem, piece_path(folder, clip_id), stored)
+        return len(stored) + len(self.sound or b"")
+
+    @classmethod
+    def load(cls, filesystem: AbstractFileSystem, folder: str, clip_id: str) -> "Piece":
+        """Read it back."""
+        piece = cls.from_bytes(filesystem.cat_file(piece_path(folder, clip_id)))
+        sound = filesystem.cat_file(f"{piece_path(folder, clip_id)}.{AUDIO_SUFFIX}") if "sound" in piece.facts else None
+        return replace(piece, sound=sound)
 
     def to_bytes(self) -> bytes:
         """One line of JSON, then the data."""
@@ -51,12 +69,14 @@ def piece_path(folder: str, clip_id: str) -> str:
 
 
 def sizes_of(filesystem: AbstractFileSystem, folder: str) -> pa.Table:
-    """The pieces there are below a folder: clip_id and bytes of each."""
+    """The pieces there are below a folder: clip_id, bytes, and whether sound lies beside it."""
     found = [SIZES.empty_table()]
     for part in names_in(filesystem, folder):
         told = {path.rsplit("/", 1)[-1]: entry["size"] for path, entry in filesystem.find(f"{folder}/{part}", maxdepth=1, detail=True).items()}
-        whole = [name for name in told if not name.startswith(TEMPORARY)]
-        found.append(pa.table({"clip_id": pa.array(whole, pa.string()), "bytes": pa.array([told[name] for name in whole], pa.int64())}))
+        sounds = {name.removesuffix(f".{AUDIO_SUFFIX}"): told[name] for name in told if name.endswith(f".{AUDIO_SUFFIX}")}
+        whole = [name for name in told if "." not in name]
+        rows = [{"clip_id": name, "bytes": told[name] + sounds.get(name, 0), "sound": name in sounds} for name in whole]
+        found.append(pa.Table.from_pylist(rows, schema=SIZES))
     return pa.concat_tables(found)
 
 
@@ -77,7 +97,7 @@ def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encod
         if manifest is None or manifest.get("encoding") != encoding:
             continue
         for clip_id, piece in _pieces_in(corpus, root, wanted):
-            overwrite(corpus.filesystem, piece_path(folder, clip_id), piece.to_bytes())
+            piece.store(corpus.filesystem, folder, clip_id)
             wanted.discard(clip_id)
             taken += 1
     return taken
@@ -94,7 +114,8 @@ def _pieces_in(corpus: Corpus, root: str, wanted: set[str]) -> Iterator[tuple[st
         suffix = next((suffix for suffix in ("mp4", "jpg") if suffix in own), None)
         if suffix is not None:
             facts = json.loads(_file(corpus, root, own["json"]))["encoded"]
-            yield clip_id, Piece(suffix, _file(corpus, root, own[suffix]), facts)
+            sound = _file(corpus, root, own[AUDIO_SUFFIX]) if "sound" in facts else None
+            yield clip_id, Piece(suffix, _file(corpus, root, own[suffix]), facts, sound)
 
 
 def _file(corpus: Corpus, root: str, row: dict[str, Any]) -> bytes:

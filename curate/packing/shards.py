@@ -11,7 +11,7 @@ from typing import IO, Any, ClassVar
 import pyarrow as pa
 
 from curate.packing.index import INDEX
-from curate.packing.pieces import Piece, piece_path
+from curate.packing.pieces import Piece
 from curate.stage import Resources, Stage
 from curate.storage.atomic import filesystem_of, put_file
 from schemas.sample import VIDEO_SUFFIX, Sample, encode
@@ -28,9 +28,13 @@ SHARD = pa.schema(
 )
 
 
+KINDS = ("video", "video-audio", "image")
+"""What samples of a shard hold, in the order of shards; `video-audio` has the sound apart."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """One shard to write: its file name, its kind (`video` or `image`), its bucket, and its clips in order."""
+    """One shard to write: its file name, its kind (one of KINDS), its bucket, and its clips in order."""
 
     shard: str
     kind: str
@@ -57,7 +61,7 @@ def plan_shards(clips: Iterable[Mapping[str, Any]], shard_bytes: float) -> list[
             del open_[group]
     for group, (held, _) in open_.items():
         closed.setdefault(group, []).append(tuple(held))
-    in_order = [(group, held) for group in sorted(closed, key=lambda group: (group[0] == "image", group[1] or "")) for held in closed[group]]
+    in_order = [(group, held) for group in sorted(closed, key=lambda group: (KINDS.index(group[0]), group[1] or "")) for held in closed[group]]
     return [Plan(f"shard-{number:06d}.tar", kind, bucket, held) for number, ((kind, bucket), held) in enumerate(in_order)]
 
 
@@ -86,10 +90,10 @@ class WriteShards(Stage):
     def _samples(self, row: Mapping[str, Any]) -> Iterator[Sample]:
         filesystem, root = filesystem_of(self.pieces)
         for clip_id, caption, facts in zip(row["clip_ids"], row["captions"], row["facts"]):
-            piece = Piece.from_bytes(filesystem.cat_file(piece_path(root, clip_id)))
+            piece = Piece.load(filesystem, root, clip_id)
             told = {**json.loads(facts), "encoded": piece.facts}
             video, image = (piece.data, None) if piece.suffix == VIDEO_SUFFIX else (None, piece.data)
-            yield Sample(clip_id, caption, told, video, image)
+            yield Sample(clip_id, caption, told, video, image, audio=piece.sound)
 
 
 def write_tar(file: IO[bytes], samples: Iterable[Sample]) -> float:

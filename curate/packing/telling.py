@@ -6,11 +6,9 @@ Clips are read a stretch of ids at a time and packed in another order; DuckDB so
 import bisect
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,15 +19,10 @@ import pyarrow as pa
 from curate.corpus import Corpus
 from curate.packing.conditioning import conditioned
 from curate.packing.facts import facts_of
+from curate.storage.on_disk import insert, on_disk
 
 STRETCH_CLIPS = 8192
 """Clips whose rows are looked at together."""
-SORTING: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "512MB",
-    "threads": 1,
-    "preserve_insertion_order": False,
-    "python_enable_replacements": False,
-}
 NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 WORD = pa.dictionary(pa.int32(), pa.string())
 SAMPLES = pa.schema(
@@ -75,15 +68,13 @@ def samples_of(corpus: Corpus, name: str, phrases: Mapping[str, str] = NOTHING_T
     """Everything to be packed of a selection; captions followed by the recipe's phrases of `conditioning`."""
     corpus.gather()
     chosen = corpus.read(f"selections/{name}", ["clip_id", "order"]).sort_by("clip_id")
-    with tempfile.TemporaryDirectory(prefix="clipmill-pack-") as folder, duckdb.connect(str(Path(folder) / "told"), config=SORTING) as told:
-        told.execute("CREATE TABLE told (place BIGINT, clip_id VARCHAR, caption VARCHAR, facts VARCHAR)")
+    with on_disk() as told:
+        insert(told, "told", TOLD.empty_table(), "CREATE TABLE told AS")
         rows = [SAMPLES.empty_table()]
         for start in range(0, chosen.num_rows, STRETCH_CLIPS):
             stretch = chosen.slice(start, STRETCH_CLIPS)
             found = _stretch(corpus, dict(zip(stretch["clip_id"].to_pylist(), stretch["order"].to_pylist())), phrases)
-            told.register("stretch", pa.Table.from_pylist(found, schema=TOLD))
-            told.execute("INSERT INTO told SELECT * FROM stretch")
-            told.unregister("stretch")
+            insert(told, "told", pa.Table.from_pylist(found, schema=TOLD))
             rows.append(pa.Table.from_pylist(found, schema=SAMPLES))
         yield Samples(pa.concat_tables(rows).unify_dictionaries().combine_chunks().sort_by("place"), told)
 

@@ -20,11 +20,13 @@ from curate.corpus import CorpusError, open_corpus
 from curate.engine import run_here, run_on_ray
 from curate.media.encode import encode, encoder
 from curate.media.passes import Pass, passes
+from curate.media.sound import flac_problem, sound_of
 from curate.pack import pack
 from curate.packing.cutting import jobs_of
 from curate.packing.manifest import read_manifest
 from curate.select import explain, select
 from curate.storage.views import RELATIONS
+from curate.verify import verify
 from curate.video import MediaError, cut, decode
 from schemas.clip import clip_id
 from schemas.recipe import Recipe
@@ -356,6 +358,83 @@ def test_sound_is_kept_when_asked_for(corpus, tmp_path, mode):
         with av.open(str(tmp_path / "clip.mp4")) as container:
             kinds[sample.key.split("-")[0]] = {stream.type for stream in container.streams}
     assert kinds == {"sa": {"video", "audio"}, "sb": {"video"}}
+
+
+SEPARATE = {"audio": "separate"}
+
+
+@pytest.mark.parametrize("mode", ["encode", "copy"])
+def test_sound_apart_is_the_very_samples_of_the_clip_and_silent_clips_lie_in_shards_of_their_own(corpus, footage, tmp_path, mode):
+    report = packed(corpus, recipe(encoding={"mode": mode, **SEPARATE}))
+    shards = read_manifest(corpus.filesystem, report.folder)["shards"]
+    assert [(shard["kind"], len(shard["clips"])) for shard in shards] == [("video", 2), ("video-audio", 2), ("image", 1)]
+    samples = {sample.key: sample for sample in samples_in(report.folder)}
+    assert {key.split("-")[0] for key, sample in samples.items() if sample.audio} == {"sa"}
+    whole = heard(footage / "sa.mp4")
+    for start in (0, 24):
+        sample = samples[clip_id("sa", start, start + 24)]
+        assert sample.facts["encoded"]["sound"] == {"rate": 44100, "channels": 1, "samples": 44100}
+        (tmp_path / "clip.flac").write_bytes(sample.audio)
+        own, there = heard(tmp_path / "clip.flac").astype(int), whole[start * 44100 // 24 :][:44100]
+        assert own.size == 44100 and np.abs(own[: there.size] - there).max() <= 1 < np.abs(own[1 : there.size] - there[:-1]).max()
+        (tmp_path / "clip.mp4").write_bytes(sample.video)
+        with av.open(str(tmp_path / "clip.mp4")) as container:
+            assert {stream.type for stream in container.streams} == {"video"}
+    assert not verify(corpus).problems
+
+
+def heard(path):
+    """The whole sound of a file as int16, as FFmpeg plays it."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "s16le", "-c:a", "pcm_s16le", "-"]
+    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.int16)
+
+
+def test_sound_follows_the_pictures_where_a_file_begins_with_sound_alone_and_is_silent_where_it_has_none(tmp_path):
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-itsoffset", "1", "-i", "testsrc=size=64x36:rate=25:duration=2"]
+    command += ["-f", "lavfi", "-i", "aevalsrc='if(lt(t,1.5),0,0.5)':s=8000:d=2", "-c:a", "pcm_s16le", "-c:v", "libx264", str(tmp_path / "late.mkv")]
+    subprocess.run(command, check=True)
+    sound = sound_of(str(tmp_path / "late.mkv"), 0.0, 2.0)
+    loud = np.frombuffer(sound.data, np.int16) > 0
+    assert sound.samples == 16000 and abs(int(loud.argmax()) - 4000) <= 16 and int(loud.sum()) == pytest.approx(4000, abs=16)
+    assert sound_of(str(tmp_path / "late.mkv"), 1.2, 1.4).data == bytes(2 * 1600)
+
+
+def test_sound_apart_gives_the_same_bytes_again_and_is_described(corpus, footage, tmp_path):
+    import mlcroissant
+
+    asked = recipe(encoding=SEPARATE)
+    one = packed(corpus, asked)
+    before = bytes_of(one.folder)
+    other = packed(make_corpus(tmp_path / "other", footage), asked)
+    assert all(bytes_of(other.folder)[name] == data for name, data in before.items() if name != "MANIFEST")
+    assert "KEY.flac" in before["README.md"].decode() and b"video-audio" in before["README.md"]
+    described = mlcroissant.Dataset(str(Path(one.folder) / "croissant.json"))
+    assert not described.metadata.issues.errors and any(file.id == "video-audio-flac" for file in described.metadata.distribution)
+    second = packed(corpus, Recipe(name="second", encoding=SEPARATE, keep={"num_frames": {"min": 2}}))
+    assert {s.key: s.audio for s in samples_in(second.folder)} == {s.key: s.audio for s in samples_in(one.folder) if s.video}
+
+
+def test_sound_that_was_changed_or_lost_is_found_by_verification(done, corpus):
+    report = packed(corpus, recipe(encoding=SEPARATE))
+    sample = next(sample for sample in samples_in(report.folder) if sample.audio)
+    told = sample.facts["encoded"]["sound"]
+    assert flac_problem(sample.audio, told) is None
+    assert flac_problem(sample.audio, {**told, "samples": 44101}).startswith("holds")
+    assert flac_problem(sample.audio[:-200], told) and flac_problem(b"RIFF" + sample.audio[4:], told) == "is no FLAC file"
+    assert flac_problem(sample.audio[:26] + bytes(16) + sample.audio[42:], told) == "does not decode to what was encoded"
+
+
+def test_hugging_face_datasets_takes_the_sound_apart_for_audio(corpus, tmp_path):
+    import datasets
+
+    report = packed(corpus, recipe(encoding=SEPARATE))
+    shards = read_manifest(corpus.filesystem, report.folder)["shards"]
+    files = [str(Path(report.folder) / shard["shard"]) for shard in shards if shard["kind"] == "video-audio"]
+    builder = datasets.load_dataset_builder("webdataset", data_files={"train": files}, cache_dir=str(tmp_path))
+    (split,) = builder._split_generators(datasets.StreamingDownloadManager())  # whoever lets it write a copy needs torchcodec as soon as there is sound
+    assert isinstance(builder.info.features["flac"], datasets.Audio) and isinstance(builder.info.features["mp4"], datasets.Video)
+    rows = [row for _, row in builder._generate_examples(**split.gen_kwargs)]
+    assert len(rows) == 2 and all(row["flac"]["bytes"][:4] == b"fLaC" for row in rows)
 
 
 def test_a_clip_that_cannot_be_cut_fails_alone_and_its_seconds_are_told(corpus, footage, tmp_path):

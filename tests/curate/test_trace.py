@@ -8,6 +8,7 @@ import ffmpeg
 import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from curate.corpus import Corpus, CorpusError, open_corpus, source_of
@@ -151,6 +152,26 @@ def test_a_takedown_reaches_everything_and_leaves_the_rest_alone(corpus: Corpus,
     fields = ("clip_id", "caption", "motion")
     assert [[clip[name] for name in fields] for clip in corpus.table("clips").to_pylist()] == [[clip[name] for name in fields] for clip in kept_clips]
     assert verify(corpus).problems == ()
+
+
+def test_a_takedown_takes_the_sound_that_lies_apart_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPMILL_SIGNING_KEY", str(tmp_path / "key.pem"))
+    for name, tone in (("a", 300), ("b", 500)):
+        pictures, sound = (ffmpeg.input(f"{what}", f="lavfi", t=3) for what in (f"testsrc=size=96x64:rate={tone // 25}", f"sine=frequency={tone}"))
+        made = ffmpeg.output(pictures, sound, str(tmp_path / f"{name}.mp4"), pix_fmt="yuv420p", vcodec="libx264")
+        made.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    add_sources(corpus, [str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")])
+    list(run_here(corpus.table("sources").select(["source_id", "uri", "media_type"]), [ReadVideos(corpus.url)]))
+    asked = Recipe.model_validate({"name": "loud", "duplicates": {"keep": "all"}, "encoding": {"height": 32, "audio": "separate"}})
+    select(corpus, asked)
+    pack(corpus, asked)
+    gone = named(corpus, "a")
+    takedown(corpus, gone, "asked to")
+    index = pq.read_table(Path(corpus.path("shards", "loud", "index.parquet")))
+    left = {row["clip_id"] for row in index.to_pylist() if row["suffix"] == "flac"}
+    assert left and {source_of(clip) for clip in left} == {named(corpus, "b")}
+    assert not verify(corpus).problems
 
 
 def test_after_a_takedown_another_copy_is_the_best_one(corpus: Corpus) -> None:
