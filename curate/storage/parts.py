@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import IO, Any, Self, TypeAlias
 from urllib.parse import quote
 
 import numpy as np
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from curate.storage.atomic import create_if_absent, names_in
+from curate.storage.atomic import create_if_absent, create_large_if_absent, names_in
 
 ORDER = ("group", "key", "clip_id", "source_id", "kind", "proxy_index", "shot_index", "captioner", "start_s")
 """By which of its columns a part is sorted."""
@@ -96,6 +96,26 @@ class Generation:
         return cls(told["number"], {name: tuple(Part(**part) for part in found) for name, found in told["parts"].items()}, told["replaced"])
 
 
+class Told(io.RawIOBase):
+    """Passes what is written on to a file, and knows its size and digest."""
+
+    def into(self, file: IO[bytes]) -> Self:
+        """Begin to write to a file."""
+        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
+        return self
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return self._file.write(data)
+
+
 class Parts:
     """The parts and generations below one folder."""
 
@@ -131,6 +151,12 @@ class Parts:
         with self.open(part, [name for name in encoded if columns is None or name in columns]) as file:
             wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
             return file.read(wanted) if where is None else pq.read_table(self._source(part), columns=wanted, filters=where)
+
+    def groups(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One part's rows a row group at a time."""
+        with self.open(part) as file:
+            for group in range(file.metadata.num_row_groups):
+                yield file.read_row_group(group, None if columns is None else list(columns))
 
     def columns(self, part: Part) -> list[str]:
         """Names of a part's columns."""
@@ -191,14 +217,12 @@ class Parts:
         path = f"parts/{quote(name, safe='')}/{uuid.uuid4().hex}.parquet"
         # Proxies are pictures: small row groups let a scorer fetch some clips' without reading the rest.
         rows_in_group = max(1, min(ROWS_IN_GROUP, BYTES_IN_GROUP * rows.num_rows // max(rows.nbytes, 1)))
-        buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd", row_group_size=rows_in_group, **_layout(rows.schema))
-        data = buffer.getvalue()
-        create_if_absent(self.filesystem, f"{self.root}/{path}", data)
+        layout, written = {"compression": "zstd", "row_group_size": rows_in_group, **_layout(rows.schema)}, Told()
+        create_large_if_absent(self.filesystem, f"{self.root}/{path}", lambda file: pq.write_table(rows, written.into(file), **layout))
         bound = next((column for column in ("clip_id", "source_id") if column in rows.column_names), None)
         limits = pc.min_max(_plain(rows[bound])).as_py() if bound and rows.num_rows else {"min": None, "max": None}
         clips = _digest(rows["clip_id"]) if "clip_id" in rows.column_names else None
-        return Part(path, rows.num_rows, len(data), hashlib.sha256(data).hexdigest(), limits["min"], limits["max"], clips)
+        return Part(path, rows.num_rows, written.bytes, written.sha256.hexdigest(), limits["min"], limits["max"], clips)
 
 
 def _layout(schema: pa.Schema) -> dict[str, Any]:

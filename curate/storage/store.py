@@ -152,9 +152,7 @@ class Store:
     def batches(self, snapshot: Snapshot, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of a relation a stretch at a time: a row group of a part, or a loose commit."""
         for part in snapshot.generation.parts.get(name, ()):
-            with self.parts.open(part) as file:
-                for group in range(file.metadata.num_row_groups):
-                    yield file.read_row_group(group, list(columns))
+            yield from self.parts.groups(part, columns)
         for commit in snapshot.loose_of(name):
             yield self.read_loose(commit, name, columns)
 
@@ -267,7 +265,7 @@ class Store:
     def _rows_of(self, snapshot: Snapshot, name: str, small: Sequence[Part]) -> Iterator[pa.Table]:
         """What gathering writes anew: parts too small to stay, then the loose commits."""
         for part in small:
-            yield self.parts.read(part)
+            yield from self.parts.groups(part)
         if name == KEYS:
             yield keys_table(snapshot.loose)
         for commit in snapshot.loose_of(name):
