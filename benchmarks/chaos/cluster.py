@@ -25,6 +25,7 @@ PATIENCE_S = 900.0
 def cluster_of(cpus: int) -> Iterator[Any]:
     """A cluster whose first node has so many CPUs; named to those who look for one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
     os.environ.setdefault("RAY_worker_niceness", "0")  # as the engine starts Ray; with Ray's 15, workers starve on a busy machine
     from ray.cluster_utils import Cluster
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -362,6 +363,22 @@ def test_proxies_come_in_the_order_asked(corpus: Corpus) -> None:
         assert found["image"].to_pylist() == [b"8frame0", b"8frame1", b"0frame0", b"0frame1"]
         corpus.gather()
     assert corpus.proxies([clip_id("sq", 0, 8)]).num_rows == 0
+
+
+def test_what_is_about_some_clips_is_what_the_tables_say_of_them(corpus: Corpus) -> None:
+    others = "s9999999999abcdef0123"
+    corpus.append("added", rows("added", {"source_id": SOURCE, "status": "ok"}, {"source_id": others, "status": "ok"}), "added")
+    corpus.append("spans", rows("spans", *(span(SOURCE, at, at + 24) for at in (0, 24, 48))), SOURCE)
+    corpus.append("spans", rows("spans", span(others), span(others, 24, 48)), others)
+    corpus.append("measures/looks@1", measures((clip_id(SOURCE, 24, 48), 4.5, {})), "looks")
+    for gathered in (False, True):
+        if gathered:
+            corpus.gather()
+        every = corpus.table("clips")
+        wanted = every["clip_id"].to_pylist()[1:4]
+        assert corpus.about("clips", wanted).equals(every.filter(pc.field("clip_id").isin(wanted)))
+        assert corpus.about("sources", wanted[:2])["source_id"].to_pylist() == [SOURCE]
+        assert corpus.about("captions", wanted).num_rows == 0 and corpus.about("clips", ["s5-00000000-00000010"]).schema == every.schema
 
 
 def test_export_writes_plain_parquet_the_same_bytes_again(corpus: Corpus, tmp_path: Path) -> None:

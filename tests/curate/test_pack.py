@@ -147,6 +147,19 @@ def test_the_same_corpus_and_recipe_give_the_same_bytes(done, corpus):
     assert all(manifest.pop("journal_head") for manifest in manifests) and manifests[0] == manifests[1]
 
 
+def test_a_few_clips_at_a_time_give_the_same_bytes(done, corpus, monkeypatch):
+    from curate import pack as packing
+    from curate.packing import index, telling
+
+    for module, name, clips in ((telling, "STRETCH_CLIPS", 2), (packing, "CUT_CLIPS", 2), (packing, "WRITTEN_CLIPS", 1)):
+        monkeypatch.setattr(module, name, clips)
+    little = packed(corpus, recipe())
+    before, after = bytes_of(done[1].folder), bytes_of(little.folder)
+    assert all(after[name] == before[name] for name in before if name != "MANIFEST")
+    by_shard = [(name, rows.num_rows) for name, rows in index.index_by_shard(corpus, corpus.path("shards", "r"))]
+    assert by_shard == [("shard-000000.tar", 12), ("shard-000001.tar", 3)]
+
+
 def test_the_seed_gives_the_order(corpus):
     keys = [[sample.key for sample in samples_in(packed(corpus, Recipe(name=f"r{seed}", seed=seed)).folder)] for seed in (1, 2)]
     assert sorted(keys[0]) == sorted(keys[1]) and keys[0] != keys[1]
