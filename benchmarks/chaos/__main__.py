@@ -4,7 +4,7 @@
     python -m benchmarks.chaos s3 --share 0.1           a corpus on an S3 server that fails a share of its calls
     python -m benchmarks.chaos disk --megabytes 0.5     a disk that is full again and again (needs the right to mount)
     python -m benchmarks.chaos node                     a Ray node that is removed while it works
-    python -m benchmarks.chaos scaling                  the same work on a Ray cluster of more and more nodes of one CPU
+    python -m benchmarks.chaos scaling                  the same work on a Ray cluster of one node and of two, of one CPU each
     python -m benchmarks.chaos mutants --files 1000     broken media: no crash, no hang, each in the table with a reason
 
 Run it from a checkout that nobody edits meanwhile.

@@ -59,9 +59,9 @@ def node(folder: Path, arguments: argparse.Namespace) -> list[str]:
 
 
 def scaling(folder: Path, arguments: argparse.Namespace) -> list[str]:
-    """Work that waits, reading, and more bytes than the object store holds, on one, two and four nodes of one CPU each, which share the cores there are."""
+    """Work that waits, reading, and more bytes than the object store holds, on one node and on two, of one CPU each."""
     footage, problems = make_footage(folder / "footage", 8), []
-    for nodes in (1, 2, 4):
+    for nodes in (1, 2):
         with cluster_of(1) as cluster:
             for _ in range(nodes - 1):
                 cluster.add_node(num_cpus=1, **NODE)
