@@ -153,10 +153,13 @@ class Parts:
             return file.read(wanted) if where is None else pq.read_table(self._source(part), columns=wanted, filters=where)
 
     def groups(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One part's rows a row group at a time."""
+        """One part's rows a row group at a time; of a part without rows, none of them once."""
         with self.open(part) as file:
+            wanted = None if columns is None else list(columns)
+            if not file.metadata.num_row_groups:
+                yield file.read(wanted)
             for group in range(file.metadata.num_row_groups):
-                yield file.read_row_group(group, None if columns is None else list(columns))
+                yield file.read_row_group(group, wanted)
 
     def columns(self, part: Part) -> list[str]:
         """Names of a part's columns."""

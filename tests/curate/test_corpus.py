@@ -128,6 +128,16 @@ def test_gathering_changes_files_and_not_tables(corpus: Corpus) -> None:
     assert len(corpus.store.snapshot().generation.parts["spans"]) == 1
 
 
+def test_a_relation_that_was_emptied_is_still_one_after_gathering(corpus: Corpus) -> None:
+    corpus.append("measures/looks@1", measures((clip_id(SOURCE, 0, 24), 4.5, {})), "looks")
+    corpus.gather()
+    corpus.store.rewrite({"measures/looks@1": lambda found: found.slice(0, 0)})
+    corpus.append("spans", rows("spans", span()), SOURCE)
+    corpus.append("measures/looks@1", measures(), "none")
+    corpus.gather()
+    assert corpus.read("measures/looks@1").column_names == ["clip_id", "aesthetic", "unmeasured"]
+
+
 def test_a_gathering_that_died_before_it_tidied_up_shows_no_row_twice(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus.append("spans", rows("spans", span()), key="a")
     monkeypatch.setattr(corpus.store.parts, "remove", lambda paths: None)
