@@ -32,11 +32,15 @@ class PlainUNet:
         sample = 2 * sample - 1 if self.config["center_input_sample"] else sample
         time = self.time(timestep, class_labels)
         text, levels = encoder_hidden_states, len(self.config["block_out_channels"])
+        if self.config["text_summary"]:
+            time = time + self.summary(text)
         x = self.conv("conv_in", sample)
         if "temporal_positions.weight" in self.weights:
             numbers = torch.arange(x.shape[2], device=x.device)
             waves = get_timestep_embedding(numbers, x.shape[1], self.config["flip_sin_to_cos"], self.config["freq_shift"])
             x = x + self.linear("temporal_positions", waves).T[None, :, :, None, None]
+        if self.config["place_positions"]:
+            x = x + self.places(*x.shape[3:])
         states = [x]
         for level in range(levels):
             block = f"down_blocks.{level}"
@@ -103,6 +107,21 @@ class PlainUNet:
             h = self.norm(f"{name}.norm2", h + told, groups, eps)
         h = self.conv(f"{name}.conv2", activate(h))
         return h + (self.conv(f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in self.weights else x)
+
+    def summary(self, text: Tensor) -> Tensor:
+        words = F.silu(self.linear("summary.word", F.layer_norm(text, text.shape[-1:])))
+        words = torch.where((text == 0).all(dim=-1, keepdim=True), torch.zeros_like(words), words)
+        return self.linear("summary.whole", words.sum(dim=1) / 2)
+
+    def places(self, height: int, width: int) -> Tensor:
+        rows = (torch.arange(height) + 0.5) / height - 0.5
+        columns = (torch.arange(width) + 0.5) / width - 0.5
+        periods = torch.tensor([0.25, 0.5, 1.0, 2.0])
+        down = 2 * math.pi * rows[:, None, None].expand(height, width, 1) * periods
+        across = 2 * math.pi * columns[None, :, None].expand(height, width, 1) * periods
+        angles = torch.cat([down, across], dim=-1)
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1).to(self.weights["places.project.weight"].device)
+        return self.linear("places.project", waves).permute(2, 0, 1)[None, :, None]
 
     def middle_resnet(self, name: str, x: Tensor, time: Tensor) -> Tensor:
         out, divisor = self.resnet(name, x, time), self.config["mid_block_scale_factor"]

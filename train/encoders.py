@@ -17,6 +17,7 @@ from train.autoencoder import ExactPatches, PatchAutoencoder
 from train.presets import STAGES
 
 MINILM_TOKENS = 24
+KNOWN_CAPTIONS = 1024
 UPSCALER = "upscaler"
 # Pictures encoded or decoded at once.
 CHUNK = 64
@@ -94,17 +95,26 @@ class TextFeatures:
         self.network = loader.from_pretrained(inside["model"], local_files_only=True).eval().requires_grad_(False).to(self.device)
         self.channels: int = self.network.config.hidden_size
         self._known: dict[str, Tensor] = {}
+        """What was encoded last, oldest use first: at most KNOWN_CAPTIONS, so that millions of captions do not fill the memory."""
 
     def encode(self, captions: Sequence[str]) -> Tensor:
         """(B, L, D) float32. For MiniLM the first is the sentence's mean, and what pads a caption is zero, so attending to it adds nothing."""
-        unknown = sorted({caption for caption in captions if caption not in self._known})
-        for caption in unknown:  # one at a time: a batch's padding would change the last bits
-            self._known[caption] = self._features(caption)
-        return torch.stack([self._known[caption] for caption in captions])
+        asked: dict[str, Tensor] = {}
+        for caption in dict.fromkeys(captions):  # one at a time: a batch's padding would change the last bits
+            known = self._known.pop(caption, None)
+            asked[caption] = self._features(caption) if known is None else known
+        self._keep(asked)
+        return torch.stack([asked[caption] for caption in captions])
 
     def remember(self, features: Mapping[str, Tensor]) -> None:
         """Take the features (L, D) of captions as they were encoded before."""
-        self._known |= {caption: known.to(self.device) for caption, known in features.items() if caption not in self._known}
+        self._keep({caption: known.to(self.device) for caption, known in features.items() if caption not in self._known})
+
+    def _keep(self, features: Mapping[str, Tensor]) -> None:
+        """Remember these as used last, and forget what has not been used for longest."""
+        self._known |= features
+        for caption in list(self._known)[: max(0, len(self._known) - KNOWN_CAPTIONS)]:
+            del self._known[caption]
 
     @torch.no_grad()
     def _features(self, caption: str) -> Tensor:

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
 from train.cascade import open_cascade
-from train.encoders import LatentSpace, open_encoders, open_latent_space, published_folder
+from train.encoders import LatentSpace, TextFeatures, open_encoders, open_latent_space, published_folder
 from train.loop import train
 
 
@@ -91,3 +91,15 @@ def test_large_pictures_are_coded_in_tiles_of_bounded_size(monkeypatch: pytest.M
     assert whole.shape == tiled.shape == (1, 3, 1, 96, 96)
     assert widest[0] == 24 and len(widest) > 2 and max(widest[1:]) <= 8
     assert (whole - tiled).abs().mean() < 0.5 * whole.std()
+
+
+def test_captions_not_used_for_longest_are_forgotten_and_encoded_alike_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.encoders.KNOWN_CAPTIONS", 2)
+    text, encoded = TextFeatures(), []
+    features = text._features
+    monkeypatch.setattr(text, "_features", lambda caption: encoded.append(caption) or features(caption))
+    first = text.encode(["a", "b"])
+    text.encode(["a", "c", "a"])
+    again = text.encode(["b", "c"])
+    assert encoded == ["a", "b", "c", "b"]
+    assert torch.equal(first[1], again[0])
