@@ -10,7 +10,6 @@ index holds to be near is compared as `deduplicate` does. Clips of one source, a
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -136,10 +135,9 @@ def index(arguments: argparse.Namespace) -> None:
     vectors = generated(real_descriptors(open_corpus(arguments.corpus)), clips, np.random.default_rng(0))
     owners = np.repeat(np.arange(clips), PICTURES)
     told: dict[str, Any] = {"clips": clips, "pictures": len(vectors)}
-    before, began, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
+    began, cpu = time.perf_counter(), time.process_time()
     held = index_of(vectors)
     told |= {"build_s": round(time.perf_counter() - began, 1), "build_cpu_s": round(time.process_time() - cpu, 1)}
-    told |= {"gb_while_building": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6, 2)}
     told |= {"index_bytes_a_picture": round(len(faiss.serialize_index(held)) / len(vectors), 1)}
     print(json.dumps(told), flush=True)
     began, cpu = time.perf_counter(), time.process_time()
