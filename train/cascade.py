@@ -1,7 +1,6 @@
 """The cascade: base, interpolation and super-resolution as one pipeline that makes a video from text."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from schemas.document import DocumentError
 from schemas.run import Phase, TrainingRun
+from train.asked import Asked, Plain
 from train.clips import to_clip, to_frames, write_mp4
 from train.conditions import blend_keys, noise_low_resolution, resize_clip
 from train.draws import generator
@@ -22,40 +22,6 @@ from train.samplers import denoise, guided, in_chunks
 from train.tasks import TASKS, shown_keys
 
 LOW_RESOLUTION_NOISE = 50  # LaVie's noise level when it samples
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a call asks of each stage; the arguments of `Cascade.__call__`."""
-
-    prompt: str
-    negative_prompt: str | None
-    seed: int
-    steps: int | Mapping[str, int]
-    guidance: float | Mapping[str, float]
-    sampler: str | None = None
-    guidance_rescale: float = 0.0
-    listener: Callable[[str, float, float], None] = lambda what, done, total: None
-    equal_steps: bool = False
-
-    def steps_of(self, stage: str) -> int:
-        given = self.steps if isinstance(self.steps, Mapping) else {"base": self.steps}
-        return given.get(stage) or (given["base"] if self.equal_steps else max(1, given["base"] // 4))
-
-    def guidance_of(self, stage: str) -> float:
-        return self.guidance.get(stage, 1.0) if isinstance(self.guidance, Mapping) else self.guidance if stage == "base" else 1.0
-
-    def noise(self, purpose: str, shape: Any) -> Tensor:
-        """(1, *shape) for one purpose, drawn on the CPU so that every device samples the same video."""
-        return torch.randn((1, *shape), generator=generator(self.seed, "sample", purpose))
-
-
-@dataclass(frozen=True)
-class Plain:
-    """The plain answer that a stage may start from, blending or bicubic: in pixels, and in the latents the stage works in."""
-
-    clip: Tensor
-    latents: Tensor
 
 
 class Cascade(DiffusionPipeline):
@@ -133,7 +99,7 @@ class Cascade(DiffusionPipeline):
             DocumentError: a stage up to `upto` was not trained.
         """
         chosen = self._stages_upto(upto)
-        asked = _Asked(prompt, negative_prompt, seed, steps, guidance, sampler, guidance_rescale, listener, self.training_run.preset == "lavie")
+        asked = Asked(prompt, negative_prompt, seed, steps, guidance, sampler, guidance_rescale, listener, self.training_run.preset == "lavie")
         latents = self._generate(asked)
         clip = self.space_of("base").decode(latents)
         if "interpolation" in chosen:
@@ -146,7 +112,7 @@ class Cascade(DiffusionPipeline):
     @torch.no_grad()
     def interpolate(self, frames: np.ndarray, prompt: str = "", seed: int = 0, steps: int = 1, guidance: float = 1.0) -> np.ndarray:
         """More frames of a video of one's own: uint8 (K, H, W, 3) to (1 + scale·(K-1), H, W, 3)."""
-        asked = _Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance})
+        asked = Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance})
         clip = to_clip(frames).to(self.device)
         return to_frames(self._interpolate(clip, asked))
 
@@ -167,7 +133,7 @@ class Cascade(DiffusionPipeline):
             noise_level: to which the frames are noised first, 0 to what the phase was trained with; as LaVie samples when None.
             add_noise: whether they are; not where they are as noisy as that already.
         """
-        asked = _Asked(prompt, None, seed, {"vsr": steps}, {"vsr": guidance})
+        asked = Asked(prompt, None, seed, {"vsr": steps}, {"vsr": guidance})
         return to_frames(self._upscale(to_clip(frames).to(self.device), asked, noise_level, add_noise))
 
     @torch.no_grad()
@@ -186,18 +152,18 @@ class Cascade(DiffusionPipeline):
         parts, space = [frames], self.space_of("base")
         for turn in range(times):
             last = space.encode(to_clip(parts[-1][-1:]).to(self.device))
-            further = self._generate(_Asked(prompt, None, seed + turn + 1, steps, guidance), last)
+            further = self._generate(Asked(prompt, None, seed + turn + 1, steps, guidance), last)
             parts.append(to_frames(space.decode(further))[1:])
         return np.concatenate(parts)
 
-    def _generate(self, asked: _Asked, first_frame: Tensor | None = None) -> Tensor:
+    def _generate(self, asked: Asked, first_frame: Tensor | None = None) -> Tensor:
         phase = self._phase("base")
         space = self._spaces["base"]
         shrink = space.downscale
         noise = asked.noise("base", (space.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
         return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text), first_frame=first_frame)
 
-    def _interpolate(self, clip: Tensor, asked: _Asked, keys: Tensor | None = None) -> Tensor:
+    def _interpolate(self, clip: Tensor, asked: Asked, keys: Tensor | None = None) -> Tensor:
         """All frames (1, 3, F, H, W), from the key frames, and their latents where they are known."""
         phase, space = self._phase("interpolation"), self.space_of("interpolation")
         keys = space.encode(clip) if keys is None else keys
@@ -210,7 +176,7 @@ class Cascade(DiffusionPipeline):
         plain = Plain(blend_keys(clip, phase.scale), blend_keys(keys, phase.scale)) if phase.start == "plain" else None
         return self._decoded(space, self._denoise("interpolation", noise, asked, answer, plain), plain)
 
-    def _upscale(self, low: Tensor, asked: _Asked, noise_level: int | None = None, add_noise: bool = True) -> Tensor:
+    def _upscale(self, low: Tensor, asked: Asked, noise_level: int | None = None, add_noise: bool = True) -> Tensor:
         phase = self._phase("vsr")
         height, width = low.shape[-2] * phase.scale, low.shape[-1] * phase.scale
         level = torch.tensor([min(LOW_RESOLUTION_NOISE, phase.noise_level) if noise_level is None else noise_level], device=low.device)
@@ -242,7 +208,7 @@ class Cascade(DiffusionPipeline):
         self,
         stage: str,
         noise: Tensor,
-        asked: _Asked,
+        asked: Asked,
         answer: Callable[[Tensor, Tensor, Tensor], Tensor],
         plain: Plain | None = None,
         first_frame: Tensor | None = None,
