@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import engine
 from curate.engine import EngineError, _advice, _cpus_each, _smallest_node, choose_engine, run_here, run_on_ray
 from curate.stage import Resources, Stage
 
@@ -201,6 +202,16 @@ class TestOnRay:
     def test_a_row_that_kills_its_worker_is_given_up_and_the_rest_survives(self) -> None:
         found = {row["number"]: row["outcome"] for row in joined(run_on_ray(numbers(*range(6)), [Fragile(fatal=4)]))}
         assert found == {**dict.fromkeys((0, 1, 2, 3, 5), "well"), 4: "its worker died 3 times while at it"}
+
+    def test_a_run_in_which_nothing_moves_ends_with_advice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Stuck(Square):
+            def process(self, rows: pa.Table) -> Iterator[pa.Table]:
+                time.sleep(600)
+                yield rows
+
+        monkeypatch.setattr(engine, "PROGRESS_PATIENCE_S", 30)
+        with pytest.raises(EngineError, match=r"no progress on Ray. The stages ask for Stuck \(1 CPU.*`--on here`"):
+            list(run_on_ray(numbers(1), [Stuck()]))
 
     def test_a_defect_arrives_as_itself(self) -> None:
         with pytest.raises(ZeroDivisionError, match="a defect of ours"):
