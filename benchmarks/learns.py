@@ -24,7 +24,7 @@ import webdataset
 
 from benchmarks.generated_corpus import combinations, encode_mp4, held_out, packed, write_footage, write_shards
 from benchmarks.learns_measures import Measured, measure
-from benchmarks.learns_pictures import draw_curves, draw_samples
+from benchmarks.learns_pictures import EARLIER, draw_curves, draw_samples
 from pipelines.ablation.statistics import paired_t
 from schemas.run import Phase, TrainingRun
 from schemas.sample import Sample, encode
@@ -44,6 +44,8 @@ PHASES = {
 }
 IMAGES = PHASES["vsr"].model_copy(update={"steps": 220, "frames": 1, "batch": 8})
 """The image upscaler that super-resolution goes on from, as LaVie's does."""
+BASE_PARTS = (1000, 1000, 800)
+"""Steps of the base's parts: direction is learned late, and these take the ten CPU minutes that a seed may cost."""
 AGAIN = 100
 
 
@@ -105,25 +107,25 @@ def _shuffled(sample: Sample) -> bytes:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training one stage; where `first` is given that is trained first, and the phase goes on from it."""
+    """One way of training one stage; each of its parts goes on from the average of the one before."""
 
     stage: str
     name: str
     shards: Path
-    phase: Phase
-    first: Phase | None = None
+    parts: tuple[Phase, ...]
 
 
 def arms(shards: Path, out: Path, share: float, stages: list[str]) -> list[Arm]:
     """Each stage and its twin, which sees the same frames in as many steps."""
-    phases, images = {stage: _shortened(phase, share) for stage, phase in PHASES.items()}, _shortened(IMAGES, share)
+    base = tuple(_shortened(PHASES["base"].model_copy(update={"steps": steps}), share) for steps in BASE_PARTS)
+    interpolation, vsr, images = (_shortened(phase, share) for phase in (PHASES["interpolation"], PHASES["vsr"], IMAGES))
     made = [
-        Arm("base", "as it is", shards, phases["base"], phases["base"]),
-        Arm("base", "shuffled captions", out / "shuffled-captions", phases["base"], phases["base"]),
-        Arm("interpolation", "as it is", shards, phases["interpolation"]),
-        Arm("interpolation", "shuffled frames", out / "shuffled-frames", phases["interpolation"]),
-        Arm("vsr", "as it is", shards, phases["vsr"], images),
-        Arm("vsr", "frame by frame", shards, phases["vsr"].model_copy(update={"trainable": "spatial"}), images),
+        Arm("base", "as it is", shards, base),
+        Arm("base", "shuffled captions", out / "shuffled-captions", base),
+        Arm("interpolation", "as it is", shards, (interpolation,)),
+        Arm("interpolation", "shuffled frames", out / "shuffled-frames", (interpolation,)),
+        Arm("vsr", "as it is", shards, (images, vsr)),
+        Arm("vsr", "frame by frame", shards, (images, vsr.model_copy(update={"trainable": "spatial"}))),
     ]
     if "base" in stages:
         changed(shards, out / "shuffled-captions", with_shuffled_captions)
@@ -148,11 +150,12 @@ def run_arm(arm: Arm, seed: int, held: Path, autoencoder: Path, out: Path) -> Me
     done = folder / "measured.json"
     if done.exists():
         return Measured(arm.stage, arm.name, seed, **json.loads(done.read_text()))
-    began, init = time.process_time(), "scratch"
-    if arm.first is not None:
-        init = f"run:{train_part(arm, arm.first, seed, init, autoencoder, folder / 'first')}"
-    # The same phase again would meet the same clips with the same noise at every step.
-    cascade = train_part(arm, arm.phase, seed + AGAIN if arm.first == arm.phase else seed, init, autoencoder, folder)
+    began, init, places = time.process_time(), "scratch", [*(folder / name for name in EARLIER[: len(arm.parts) - 1]), folder]
+    for number, (phase, place) in enumerate(zip(arm.parts, places, strict=True)):
+        # A part that sees what an earlier one saw would meet the same clips with the same noise.
+        again = sum(earlier.frames == phase.frames for earlier in arm.parts[:number])
+        cascade = train_part(arm, phase, seed + AGAIN * again, init, autoencoder, place)
+        init = f"run:{cascade}"
     trained = time.process_time()
     told = measure(arm.stage, cascade, held, seed)
     found = {"cpu_s": trained - began, "measuring_cpu_s": time.process_time() - trained, "values": told}

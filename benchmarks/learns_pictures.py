@@ -12,7 +12,9 @@ from train.conditions import blend_keys
 from train.draws import generator
 
 SMOOTHED = 5
-ROWS = {"base": 6, "interpolation": 2, "vsr": 2}
+ROWS = {"base": 8, "interpolation": 2, "vsr": 2}
+EARLIER = ("first", "second")
+"""Folders, within a run's, of its earlier parts."""
 
 
 def draw_curves(out: Path, task_of: dict[str, str], path: Path) -> None:
@@ -21,8 +23,7 @@ def draw_curves(out: Path, task_of: dict[str, str], path: Path) -> None:
     figure, axes = plt.subplots(1, len(task_of), figsize=(4.5 * len(task_of), 3.2), squeeze=False)
     for axis, (stage, task) in zip(axes[0], task_of.items()):
         for folder in sorted((out / "runs").glob(f"{stage}-*")):
-            lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-            steps, losses = zip(*((line["step"], line["loss"]) for line in lines if line["task"] == task and "loss" in line))
+            steps, losses = _losses(folder, task)
             smooth = np.convolve(losses, np.ones(SMOOTHED) / SMOOTHED, mode="valid") if len(losses) > SMOOTHED else losses
             ours = "as-it-is" in folder.name
             label = folder.name.removeprefix(f"{stage}-").replace("-", " ") if folder.name.endswith("-0") else None
@@ -31,6 +32,19 @@ def draw_curves(out: Path, task_of: dict[str, str], path: Path) -> None:
         axis.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+
+
+def _losses(folder: Path, task: str) -> tuple[list[int], list[float]]:
+    """Steps, counted through all parts of a run, and the loss at each."""
+    steps, losses = list[int](), list[float]()
+    for part in (folder / name for name in (*EARLIER, "")):
+        before = steps[-1] if steps else 0
+        lines = map(json.loads, (part / "metrics.jsonl").read_text().splitlines()) if part.exists() else ()
+        for line in lines:
+            if line["task"] == task and "loss" in line:
+                steps.append(before + line["step"])
+                losses.append(line["loss"])
+    return steps, losses
 
 
 def draw_samples(out: Path, held: Path, stages: list[str], path: Path) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.caption import caption_corpus
+from curate.captioners.base import Captioner
 from curate.corpus import Corpus, open_corpus
 from curate.deduplicate import deduplicate
 from curate.engine import choose_engine
@@ -47,12 +48,13 @@ def curate(
     on: On,
     listener: Listener,
     models_dir: str | None = None,
+    captioners: Sequence[Captioner] | None = None,
 ) -> Curated:
     """The whole chain; running it again only does what is missing."""
     corpus = open_corpus(corpus_url, create=True)
     add_sources(corpus, footage, rights, policy, listener)
     measure(corpus, profile, on, listener=listener, models_dir=models_dir)
-    caption(corpus, profile, on, listener, models_dir)
+    caption(corpus, profile, on, listener, models_dir, captioners)
     deduplicate(corpus, listener=listener)
     selection = select(corpus, recipe)
     shards = pack(corpus, recipe, run=choose_engine(on, footage_s(corpus)), listener=listener)
@@ -87,9 +89,9 @@ def measure(
     score_corpus(corpus, profile, run, only=only, listener=listener, models_dir=models_dir)
 
 
-def caption(corpus: Corpus, profile: Profile, on: On, listener: Listener, models_dir: str | None = None) -> None:
-    """Write captions for the clips that have none, then the scores that need a caption."""
-    caption_corpus(corpus, None, profile, choose_engine(on, footage_s(corpus)), listener, models_dir)
+def caption(corpus: Corpus, profile: Profile, on: On, listener: Listener, models_dir: str | None = None, captioners: Sequence[Captioner] | None = None) -> None:
+    """Write captions for the clips that have none, then the scores that need a caption; by metadata and description where no captioners are given."""
+    caption_corpus(corpus, captioners, profile, choose_engine(on, footage_s(corpus)), listener, models_dir)
 
 
 def pending_sources(corpus: Corpus) -> pa.Table:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from curate import select as selecting
 from curate.calibrate import calibrate as compare_scorers
 from curate.caption import caption_corpus
-from curate.captioners import HOW_TO_NAME, captioner_named
+from curate.captioners import captioner_named
 from curate.copies.semantic import find_alike
 from curate.corpus import open_corpus
 from curate.deduplicate import deduplicate as find_duplicates
@@ -22,6 +22,7 @@ from pipelines import curate as steps
 from pipelines.progress import progress_shown
 from pipelines.report import write_report
 from pipelines.verbs.options import (
+    CaptionersOption,
     CorpusOption,
     FootageArgument,
     MarksOption,
@@ -50,6 +51,7 @@ def curate(
     policy: PolicyOption = None,
     recipe: RecipeOption = "default",
     profile: ProfileOption = "embedded",
+    by: CaptionersOption = None,
     on: OnOption = "auto",
     models_dir: ModelsOption = None,
     allowed_marks: MarksOption = None,
@@ -59,6 +61,7 @@ def curate(
     Example: `clipmill curate footage/ --corpus corpus --rights rights.csv --recipe strict`
     """
     wanted = read_recipe(recipe)
+    captioners = [captioner_named(each) for each in by] if by else None
     with progress_shown(console) as listener:
         made = steps.curate(
             footage,
@@ -70,6 +73,7 @@ def curate(
             on=engine_named(on),
             listener=listener,
             models_dir=models_dir,
+            captioners=captioners,
         )
         report = write_report(made.corpus, made.selection.name)
     console.print(funnel_shown(made.selection))
@@ -118,7 +122,7 @@ def caption(
     corpus: CorpusOption,
     profile: ProfileOption = "embedded",
     on: OnOption = "auto",
-    by: Annotated[list[str] | None, typer.Option("--by", help=f"A captioner, may be repeated; metadata and describe by default. {HOW_TO_NAME}.")] = None,
+    by: CaptionersOption = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="What vlm and openai captioners ask about the pictures.")] = None,
     price_in: Annotated[float | None, typer.Option("--price-in", min=0.0, help="Of openai captioners: money per million tokens sent.")] = None,
     price_out: Annotated[float | None, typer.Option("--price-out", min=0.0, help="Of openai captioners: money per million tokens received.")] = None,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from curate.captioners import HOW_TO_NAME
 from curate.corpus import Corpus
 from curate.scorers.allowed_marks import FOLDER_VARIABLE
 from curate.select import Selection
@@ -39,6 +40,7 @@ ProfileOption = Annotated[str, typer.Option("--profile", help="Models: `embedded
 ModelsOption = Annotated[
     str | None, typer.Option("--models-dir", help="Folder with weights, one folder a model, for machines without a hub; else CLIPMILL_MODELS_DIR.")
 ]
+CaptionersOption = Annotated[list[str] | None, typer.Option("--by", help=f"A captioner, may be repeated; metadata and describe by default. {HOW_TO_NAME}.")]
 MarksOption = Annotated[
     str | None,
     typer.Option(

@@ -116,9 +116,11 @@ def test_the_report_warns_of_unstated_rights_only_where_footage_was_used(corpus,
     assert "are unstated" in (corpus / "report.html").read_text()
     rights = tmp_path / "rights.csv"
     rights.write_text("path,license,rights_holder\nstill.mp4,CC0-1.0,Somebody\n")
-    result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--on", "here", "--rights", rights)
+    result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--on", "here", "--rights", rights, "--by", "describe")
     assert result.exit_code == SOME_FAILED, "one film is broken"
     assert "are unstated" not in (tmp_path / "corpus" / "report.html").read_text()
+    captions = open_corpus(str(tmp_path / "corpus")).table("captions")
+    assert {name.partition("@")[0] for name in captions["captioner"].to_pylist()} == {"describe"}, "it was asked for alone"
 
 
 def test_running_the_chain_again_changes_nothing(corpus, made_footage):
@@ -162,6 +164,12 @@ def test_a_wrong_recipe_is_refused_with_its_line_before_any_work(made_footage, t
     recipe.write_text(text)
     result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--recipe", recipe)
     assert all(part in str(result.exception) for part in said)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_an_unknown_captioner_is_refused_before_any_work(made_footage, tmp_path):
+    result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--by", "nobody")
+    assert "no captioner is called `nobody`" in str(result.exception)
     assert not (tmp_path / "corpus").exists()
 
 
