@@ -2,6 +2,7 @@
 
     python -m benchmarks.learns --out DIR                        every stage, three seeds, some minutes of CPU a seed
     python -m benchmarks.learns --out DIR --stages base --share 0.25 --straight
+    python -m benchmarks.learns --out DIR --real SEEN HELD       the later stages on packed footage of any kind
 The footage is generated, and packed by clipmill (`--straight` leaves the mill out). Twins: the base is trained with shuffled
 captions, interpolation on shuffled frames, super-resolution on the same clips with all that sees time kept silent. Plain answers:
 frame blending, and bicubic enlargement. Intervals are Student's t over seeds. Prints a table; DIR keeps every run, so that more
@@ -210,8 +211,11 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=2, help="clips of each combination of factors")
     parser.add_argument("--share", type=float, default=1.0, help="share of the steps to train")
     parser.add_argument("--stages", nargs="+", default=list(PHASES), choices=list(PHASES))
+    parser.add_argument("--real", type=Path, nargs=2, metavar=("SEEN", "HELD"), help="packed footage instead; not for the base, which is asked for factors")
     given: Any = parser.parse_args()
-    shards = make_shards(given.out, given.copies, given.straight)
+    if given.real:
+        given.stages = [stage for stage in given.stages if stage != "base"]
+    shards = dict(zip(("seen", "unseen"), given.real)) if given.real else make_shards(given.out, given.copies, given.straight)
     chosen = arms(shards["seen"], given.out, given.share, given.stages)
     autoencoder = train_autoencoder(shards["seen"], given.out) if "base" in given.stages else given.out
     measured = []
