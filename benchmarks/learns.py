@@ -45,6 +45,8 @@ PHASES = {
 }
 IMAGES = PHASES["vsr"].model_copy(update={"steps": 220, "frames": 1, "batch": 8})
 """The image upscaler that super-resolution goes on from, as LaVie's does."""
+CLEANER = PHASES["vsr"].model_copy(update={"steps": 400, "noise_level": 100})
+"""Super-resolution's last part: levels to 400 leave too few steps for input that is hardly noised."""
 BASE_PARTS = (1000, 1000, 800)
 """Steps of the base's parts: direction is learned late, and these take the ten CPU minutes that a seed may cost."""
 AGAIN = 100
@@ -119,14 +121,15 @@ class Arm:
 def arms(shards: Path, out: Path, share: float, stages: list[str]) -> list[Arm]:
     """Each stage and its twin, which sees the same frames in as many steps."""
     base = tuple(_shortened(PHASES["base"].model_copy(update={"steps": steps}), share) for steps in BASE_PARTS)
-    interpolation, vsr, images = (_shortened(phase, share) for phase in (PHASES["interpolation"], PHASES["vsr"], IMAGES))
+    interpolation, *vsr = (_shortened(phase, share) for phase in (PHASES["interpolation"], IMAGES, PHASES["vsr"], CLEANER))
+    silent = [phase.model_copy(update={"trainable": "spatial"}) for phase in vsr[1:]]
     made = [
         Arm("base", "as it is", shards, base),
         Arm("base", "shuffled captions", out / "shuffled-captions", base),
         Arm("interpolation", "as it is", shards, (interpolation,)),
         Arm("interpolation", "shuffled frames", out / "shuffled-frames", (interpolation,)),
-        Arm("vsr", "as it is", shards, (images, vsr)),
-        Arm("vsr", "frame by frame", shards, (images, vsr.model_copy(update={"trainable": "spatial"}))),
+        Arm("vsr", "as it is", shards, tuple(vsr)),
+        Arm("vsr", "frame by frame", shards, (vsr[0], *silent)),
     ]
     if "base" in stages:
         changed(shards, out / "shuffled-captions", with_shuffled_captions)
