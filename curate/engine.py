@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from curate.interrupts import interruptible
 from curate.stage import Stage, Worker
 
 Listener = Callable[[str, float, float], None]
@@ -110,7 +109,7 @@ def _flow_on_ray(rows: pa.Table, stages: Sequence[Stage]) -> Iterator[pa.Table]:
     for stage, share in zip(stages, cpus):
         dataset = _add(ray, dataset, stage, share, attempts if stage.resources.isolated else None)
     try:
-        for made in interruptible(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)):
+        for made in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             if made.num_rows:
                 yield made
     except ray.exceptions.RayTaskError as error:
