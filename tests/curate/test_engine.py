@@ -218,19 +218,26 @@ class TestOnRay:
             list(run_on_ray(numbers(1), [Failing()]))
 
 
+# It says that it runs once a worker is at it: Ray may give the rows to a worker in any order, so a first row that is done tells nothing of a second.
 SLEEPER = """
-import sys, time
+import os, pathlib, threading, time
 import pyarrow as pa
 from curate.engine import run_on_ray
 from curate.stage import Stage
+asleep = pathlib.Path(os.environ["CLIPMILL_TEST"]) / "asleep"
 class Sleep(Stage):
     reads = writes = frozenset({"number"})
     batch_rows = 1
     def process(self, rows):
-        time.sleep(rows["number"][0].as_py())
+        asleep.touch()
+        time.sleep(600)
         yield rows
-for made in run_on_ray(pa.table({"number": [0, 600]}), [Sleep()]):
+def tell():
+    while not asleep.exists():
+        time.sleep(0.1)
     print("running", flush=True)
+threading.Thread(target=tell, daemon=True).start()
+list(run_on_ray(pa.table({"number": [0, 1]}), [Sleep()]))
 """
 
 
