@@ -104,7 +104,8 @@ def _hits(corpus: Corpus, nearest: list[tuple[float, str]]) -> Iterable[Hit]:
 
     found = corpus.store.consistently(read) if ids else None
     spans: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in found.to_pylist()} if found is not None else {}
-    uris = dict(zip(*(corpus.table("sources", columns=["source_id", "uri"])[name].to_pylist() for name in ("source_id", "uri")), strict=True)) if ids else {}
+    sources = corpus.about("sources", ids).select(["source_id", "uri"]).to_pylist() if ids else []
+    uris = {row["source_id"]: row["uri"] for row in sources}
     for score, clip_id in nearest:
         span, source = spans.get(clip_id, {}), source_of(clip_id)
         yield Hit(score, clip_id, source, uris.get(source), span.get("start_s"), span.get("end_s"))

@@ -40,29 +40,20 @@ RENAMED = (
 """Parts of transformers' names, and what open_clip calls them."""
 
 
-class ClipTower:
-    """Embeds pictures and texts; half precision on a GPU, single on a CPU; batches of one size, so that neighbours do not matter."""
+class PictureTower:
+    """A network with a picture half: how it is put on a device, how a picture is laid out for it, and batches of one size, so that neighbours do not matter."""
 
-    def __init__(self, checkpoint: Path, config: Path) -> None:
+    def __init__(self, network: Any, picture_side: int) -> None:
         import open_clip
         from open_clip.transform import image_transform
-        from safetensors.torch import load_file
-        from transformers import CLIPConfig
 
         self.device = device_name()
-        told: Any = CLIPConfig.from_json_file(config)
-        network = open_clip.CLIP(
-            told.projection_dim, vision_settings(told.vision_config.to_dict()), _text(told.text_config), told.vision_config.hidden_act == "quick_gelu"
-        )
-        network.load_state_dict(renamed(load_file(checkpoint)))
         self._network = network.eval().to(self.device)
         if self.device == "cuda":
             self._network.half()
-        self.dimensions = told.projection_dim
         self._prepare: Any = image_transform(
-            told.vision_config.image_size, is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD, interpolation="bicubic"
+            picture_side, is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD, interpolation="bicubic"
         )
-        self._tokenize = open_clip.SimpleTokenizer(context_length=told.text_config.max_position_embeddings)
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """A picture, uint8 (H, W, 3) RGB, as the tower takes it: float32 (3, size, size), bicubic, central, normalised."""
@@ -72,13 +63,10 @@ class ClipTower:
 
     def embed_prepared(self, pictures: np.ndarray) -> np.ndarray:
         """Embeddings, float32 (N, dimensions), of length one, of prepared pictures (N, 3, size, size)."""
-        return self._run(pictures, PICTURES_AT_ONCE[self.device], self._network.encode_image)
+        return self._run(pictures, PICTURES_AT_ONCE[self.device], self._encode_pictures)
 
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings, float32 (N, dimensions), of length one; a text is cut at the context's length (77 tokens)."""
-        if not texts:
-            return np.zeros((0, self.dimensions), np.float32)
-        return self._run(self._tokenize(list(texts)).numpy(), TEXTS_AT_ONCE[self.device], self._network.encode_text)
+    def _encode_pictures(self, pictures: "torch.Tensor") -> "torch.Tensor":
+        return self._network(pictures)
 
     def _run(self, inputs: np.ndarray, rows: int, encode: Callable[..., Any]) -> np.ndarray:
         import torch
@@ -90,6 +78,33 @@ class ClipTower:
 
         with fixed_threads():
             return in_fixed_batches(inputs, rows, forward)
+
+
+class ClipTower(PictureTower):
+    """Embeds pictures and texts; half precision on a GPU, single on a CPU."""
+
+    def __init__(self, checkpoint: Path, config: Path) -> None:
+        import open_clip
+        from safetensors.torch import load_file
+        from transformers import CLIPConfig
+
+        told: Any = CLIPConfig.from_json_file(config)
+        network = open_clip.CLIP(
+            told.projection_dim, vision_settings(told.vision_config.to_dict()), _text(told.text_config), told.vision_config.hidden_act == "quick_gelu"
+        )
+        network.load_state_dict(renamed(load_file(checkpoint)))
+        super().__init__(network, told.vision_config.image_size)
+        self.dimensions = told.projection_dim
+        self._tokenize = open_clip.SimpleTokenizer(context_length=told.text_config.max_position_embeddings)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings, float32 (N, dimensions), of length one; a text is cut at the context's length (77 tokens)."""
+        if not texts:
+            return np.zeros((0, self.dimensions), np.float32)
+        return self._run(self._tokenize(list(texts)).numpy(), TEXTS_AT_ONCE[self.device], self._network.encode_text)
+
+    def _encode_pictures(self, pictures: "torch.Tensor") -> "torch.Tensor":
+        return self._network.encode_image(pictures)
 
 
 @functools.lru_cache(maxsize=1)

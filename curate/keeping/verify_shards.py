@@ -5,7 +5,7 @@ import itertools
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -61,21 +61,26 @@ def _rows_by_shard(connection: duckdb.DuckDBPyConnection, manifest: Mapping[str,
     insert(connection, "packed", pa.table({"shard": np.repeat(np.arange(len(shards)), [len(shard["clips"]) for shard in shards]), "clip_id": clips}), PACKED)
     found = connection.sql("SELECT * FROM packed JOIN spans USING (clip_id) ORDER BY shard").to_arrow_reader(1024)
     by_shard = itertools.groupby((row for batch in found for row in batch.to_pylist()), key=lambda row: row["shard"])
-    ahead = next(by_shard, None)
-    for number in range(len(shards)):
-        mine = {row["clip_id"]: row for row in ahead[1]} if ahead is not None and ahead[0] == number else {}
-        ahead = next(by_shard, None) if mine else ahead
-        yield mine
+    for mine in _in_step(range(len(shards)), by_shard):
+        yield {row["clip_id"]: row for row in mine or ()}
 
 
 def _index_by_shard(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[dict[tuple[str, str], tuple[int, int]]]:
     """For each shard, offset and bytes by clip and suffix, as the index tells them."""
-    found = index_by_shard(corpus, corpus.path("shards", name))
-    ahead = next(found, None)
-    for shard in manifest["shards"]:
-        mine = ahead[1].to_pylist() if ahead is not None and ahead[0] == shard["shard"] else []
-        ahead = next(found, None) if mine else ahead
-        yield {(row["clip_id"], row["suffix"]): (row["offset"], row["bytes"]) for row in mine}
+    shards = [shard["shard"] for shard in manifest["shards"]]
+    for mine in _in_step(shards, index_by_shard(corpus, corpus.path("shards", name))):
+        yield {(row["clip_id"], row["suffix"]): (row["offset"], row["bytes"]) for row in (mine.to_pylist() if mine is not None else ())}
+
+
+def _in_step(names: Iterable[Any], groups: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
+    """For each name the group of that name, of groups in the same order; None for a name that has none. A group is read before the next is asked for."""
+    ahead = next(groups, None)
+    for name in names:
+        if ahead is None or ahead[0] != name:
+            yield None
+            continue
+        yield ahead[1]
+        ahead = next(groups, None)
 
 
 def _head_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
