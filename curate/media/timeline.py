@@ -4,6 +4,7 @@ from collections import deque
 from fractions import Fraction
 
 LONGEST_INTERVAL_S = 60
+BELIEVED_RATE, PLAIN_RATE, PLAIN_CLOCK = 1000, 25, Fraction(1, 90_000)
 MICROSECONDS = 6
 """Decimals kept of a time; frames of any rate stay apart, and sums of spans stay exact to the nanosecond."""
 
@@ -16,14 +17,17 @@ class Timeline:
     interval later and what follows is shifted along. `jumps` counts both.
 
     Args:
-        time_base: seconds per tick; kept as the two whole numbers it is made of, which is as exact as a fraction and ten times faster.
-        rate: nominal frames per second, for the usual interval before one is known.
+        time_base: seconds per tick; kept as the two whole numbers it is made of, which is as exact as a fraction and ten times faster. With a tick
+            of more than a minute all stamps are taken to be missing.
+        rate: nominal frames per second, for the usual interval before one is known; 25 where it is less than one a minute or more than a thousand.
     """
 
     def __init__(self, time_base: Fraction | None, rate: Fraction | None) -> None:
-        base = time_base or Fraction(1, 90_000)
+        self._stamped = not time_base or time_base <= LONGEST_INTERVAL_S
+        base = time_base if time_base and self._stamped else PLAIN_CLOCK
+        believed = rate if rate and Fraction(1, LONGEST_INTERVAL_S) <= rate <= BELIEVED_RATE else PLAIN_RATE
         self._numerator, self._denominator = base.numerator, base.denominator
-        self._usual = max(1, round(1 / (rate or 25) / base))
+        self._usual = max(1, min(round(1 / believed / base), int(LONGEST_INTERVAL_S / base)))
         self._stamp: int | None = None
         self._elapsed = 0
         self._shortest, self._longest = 0, 0
@@ -34,6 +38,7 @@ class Timeline:
 
     def add(self, stamp: int | None, duration: int | None) -> None:
         """The next frame: its presentation stamp and its duration in ticks, where the container gives them."""
+        stamp = stamp if self._stamped else None
         if self.count:
             self._elapsed += self._step(stamp)
         elif stamp is not None:

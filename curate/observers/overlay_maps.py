@@ -82,11 +82,11 @@ class OverlayMaps:
 
 
 def windows_of(samples: Sequence[tuple[int, float, np.ndarray]]) -> list[Window]:
-    """Equal windows of at most `WINDOW_S` seconds over the samples (frame number, time in seconds, working luma), 16 samples of each."""
+    """Equal windows of at most `WINDOW_S` seconds, never more than samples, over the samples (frame number, time in seconds, working luma): 16 of each."""
     if len(samples) < 2:
         return []
     times = np.array([time_s for _, time_s, _ in samples])
-    count = max(1, int(np.ceil((times[-1] - times[0]) / WINDOW_S - 1e-9)))
+    count = min(len(samples), max(1, int(np.ceil((times[-1] - times[0]) / WINDOW_S - 1e-9))))
     edges = np.linspace(times[0], times[-1], count + 1)
     windows = []
     for low, high in pairwise(edges):

@@ -81,6 +81,11 @@ def test_a_long_span_has_a_window_every_ten_seconds_at_most():
     assert [round(window.time_s, 1) for window in windows] == [0.0, 8.5, 17.0]
 
 
+def test_samples_that_lie_years_apart_have_no_more_windows_than_samples():
+    luma = np.zeros((36, 64), np.uint8)
+    assert len(overlay_maps.windows_of([(0, 0.0, luma), (1, 0.1, luma), (2, 1e9, luma)])) <= 3
+
+
 def test_a_single_frame_has_no_window_and_its_evidence_is_unknown():
     maps = OverlayMaps(24.0)
     maps.add(np.zeros((1, 36, 64, 3), np.uint8), [0], [0.0])

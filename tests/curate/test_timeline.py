@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from curate.media.timeline import LONGEST_INTERVAL_S, Timeline
@@ -33,9 +33,16 @@ def test_thirty_thousand_thousand_and_firsts_do_not_drift():
     assert not made.is_variable
 
 
-@given(some.lists(some.none() | some.integers(-(2**62), 2**62), min_size=1, max_size=60))
-def test_whatever_the_stamps_times_rise_and_no_interval_is_long(stamps):
-    steps = np.diff(times(stamps))
+BASES = some.just(Fraction(1, 1000)) | some.fractions(Fraction(1, 10**6), 2**31, max_denominator=10**6)
+RATES = some.none() | some.just(Fraction(25)) | some.fractions(Fraction(1, 2**31), 2**31)
+
+
+@given(some.lists(some.none() | some.integers(-(2**62), 2**62), min_size=1, max_size=60), BASES, RATES)
+@example(stamps=[0, None, 2], base=Fraction(1, 1000), rate=Fraction(1, 10**9))
+@example(stamps=[0, 1, 2], base=Fraction(10**9), rate=None)
+@example(stamps=[0, None], base=Fraction(40), rate=Fraction(1, 60))
+def test_whatever_the_stamps_the_clock_and_the_rate_times_rise_and_no_interval_is_long(stamps, base, rate):
+    steps = np.diff(times(stamps, base=base, rate=rate))
     assert (steps > 0).all() and (steps <= LONGEST_INTERVAL_S).all()
 
 
@@ -55,3 +62,7 @@ def test_intervals_that_differ_by_rounding_are_one_rate():
 
 def test_frames_without_stamps_are_one_usual_interval_apart():
     assert times([None, None, None]) == [0.0, 0.04, 0.08, 0.12]
+
+
+def test_a_clock_whose_tick_is_longer_than_any_interval_is_not_believed():
+    assert times([0, 1, 2], base=Fraction(10**9), rate=Fraction(1, 10**9)) == [0.0, 0.04, 0.08, 0.12]
