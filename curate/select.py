@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,11 +14,11 @@ from curate.corpus import Corpus, CorpusError
 from curate.deciding.decide import SOURCE_COLUMNS, Decision, columns_read, decide, in_words, verdicts
 from curate.deciding.draw import draws
 from curate.deciding.funnel import Step, funnel_table
+from curate.deciding.makers import check_scorers
 from curate.deciding.rules import REASONS
 from curate.storage.journal import record
 from curate.storage.memory import plain_memory
-from schemas.document import DocumentError
-from schemas.recipe import ANY_SCORER, Recipe
+from schemas.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,8 @@ def select(corpus: Corpus, recipe: Recipe, *, name: str | None = None, without: 
         on: the day on which rights must hold; today when None.
 
     Raises:
-        DocumentError: the recipe was tuned for another scorer than measured the corpus.
+        DocumentError: the recipe was tuned for another scorer than measured the corpus, or requires one that never ran.
     """
-    check_scorers(recipe, corpus.makers())
     name = name or recipe.name
     with plain_memory():
         decision = _decision(corpus, recipe, without, on)
@@ -82,6 +80,7 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
 
     Raises:
         CorpusError: there is no such clip.
+        DocumentError: as `select`.
     """
     with plain_memory():
         decision = _decision(corpus, recipe, without, on)
@@ -99,24 +98,6 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
         told.append(Verdict(draw.name, draw.wants, not failed if reached else None, found[0]["detail"] if failed else None))
         reached = reached and not failed
     return told
-
-
-def check_scorers(recipe: Recipe, makers: Mapping[str, str]) -> None:
-    """Refuse a recipe whose thresholds were tuned for another scorer than the one whose values the corpus shows.
-
-    `makers` is column to scorer (`name@version-digest8`); a recipe may leave the digest, or the version and digest, away.
-    """
-    told = []
-    for column, wanted in recipe.scorers.items():
-        maker = makers.get(column)
-        if wanted == ANY_SCORER or maker is None or maker == wanted or maker.startswith((f"{wanted}-", f"{wanted}@")):
-            continue
-        told.append(
-            f"recipe `{recipe.name}`: its rule on `{column}` was tuned for the scorer `{wanted}`, and this corpus shows values of `{maker}`. "
-            f'Measure with `{wanted}`, or tune the rule and state `{column} = "{maker}"` under [scorers], or `{column} = "{ANY_SCORER}"` to take any'
-        )
-    if told:
-        raise DocumentError("\n".join(told))
 
 
 def selected_by(corpus: Corpus, recipe: Recipe, name: str) -> None:
@@ -147,6 +128,8 @@ def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date 
     with ThreadPoolExecutor(1) as beside:
         sources = beside.submit(_sources, corpus)
         clips = _clips(corpus, recipe)
+        if clips.num_rows:
+            check_scorers(recipe, corpus.makers())
         return decide(recipe, clips, sources.result(), corpus.read("gaps"), on=on or _today(), without=without)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from schemas.clip import CLIPS
+from schemas.clip import CLIPS, SCORED
 from schemas.document import Document, DocumentError, parse_document, read_toml
 from schemas.rights import territory
 
@@ -152,6 +152,8 @@ class Recipe(Document):
             if name not in CLIPS.names:
                 near = difflib.get_close_matches(name, CLIPS.names, n=1)
                 raise ValueError(f"`{name}` is not a column of clips{f'; did you mean `{near[0]}`?' if near else ''}")
+            if info.field_name == "scorers" and name not in {field.name for field in SCORED}:
+                raise ValueError(f"no scorer writes `{name}`; scorers write {', '.join(field.name for field in SCORED)}")
             if isinstance(wanted, Range):
                 _fits(name, wanted)
         return given

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from curate.corpus import source_of
 from curate.deciding.decide import Decision
-from curate.select import check_scorers
+from curate.deciding.makers import check_scorers
 from pipelines.ablation.arms import Entrant, entrants
 from pipelines.ablation.held_out import HeldOutSet, Holdings, hold_out
 from pipelines.ablation.plan import Plan, PlannedArm, work

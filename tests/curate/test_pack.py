@@ -29,6 +29,7 @@ from curate.storage.views import RELATIONS
 from curate.verify import verify
 from curate.video import MediaError, cut, decode
 from schemas.clip import clip_id
+from schemas.document import DocumentError
 from schemas.recipe import Recipe
 from schemas.sample import decode as decode_sample
 from schemas.table import table_of
@@ -508,6 +509,20 @@ def test_a_selection_by_another_recipe_is_not_packed(corpus):
     select(corpus, recipe())
     with pytest.raises(CorpusError, match="made by another recipe"):
         pack(corpus, recipe(keep={"motion": {"min": 1}}))
+
+
+def test_a_recipe_that_requires_a_scorer_which_never_ran_is_refused(corpus):
+    asked = recipe(keep={"technical": {"min": 0.5}}, scorers={"technical": "technical"})
+    with pytest.raises(DocumentError, match="nothing has measured `technical` here; run `clipmill measure --only technical`"):
+        select(corpus, asked)
+    with pytest.raises(DocumentError, match="nothing has measured `technical` here"):
+        explain(corpus, asked, "sa-00000000-00000024")
+    assert not corpus.names("selections/")
+
+
+def test_where_there_are_no_clips_no_scorer_is_missed(tmp_path):
+    empty = open_corpus(str(tmp_path / "empty"), create=True)
+    assert select(empty, recipe(scorers={"technical": "technical"})).clips == 0
 
 
 def test_hugging_face_datasets_opens_the_shards_unchanged(done, tmp_path):

@@ -46,6 +46,7 @@ def test_the_simple_form_is_a_name_and_ranges(tmp_path):
         ('name = "x"\nsead = 1\n', "did you mean `seed`?"),
         ('name = "x"\n[quotas]\nby = "motion"\n', "line 3: `quotas.by`: `motion` does not group clips"),
         ('name = "x"\n[sample]\nweight = "caption"\n', "line 3: `sample.weight`"),
+        ('name = "x"\n[scorers]\nmotion = "any"\n', "no scorer writes `motion`"),
         ('name = "x"\n[keep\n', "is not valid TOML"),
         ("", "`name` is missing"),
     ],
