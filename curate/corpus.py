@@ -158,9 +158,9 @@ class Corpus:
         view = views.sources(columns) if name == "sources" else self._view(name, selection)
         return views.run(view, {relation: self._needed(relation, only) for relation, only in view.reads.items()}, columns)
 
-    def about(self, name: str, clip_ids: Sequence[str]) -> pa.Table:
-        """The rows of `sources`, `clips` or `captions` that are about some clips (sorted by id); reads only what can hold them."""
-        view = views.sources() if name == "sources" else self._view(name, None)
+    def about(self, name: str, clip_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of `sources`, `clips` or `captions` that are about some clips (sorted by id); reads only what can hold them. `columns` are of sources."""
+        view = views.sources(columns) if name == "sources" else self._view(name, None)
         of, ids = ("source_id", sorted({source_of(clip_id) for clip_id in clip_ids})) if name == "sources" else ("clip_id", clip_ids)
 
         def relation(name: str, columns: Sequence[str] | None) -> pa.Table:

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -55,14 +56,17 @@ class PackReport:
     fresh: bool
 
 
-def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine = run_here, listener: Listener = quiet) -> PackReport:
+def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine = run_here, listener: Listener = quiet, on: date | None = None) -> PackReport:
     """Cut, encode and shard what `select` kept under `name` (the recipe's when None); what is already packed stays as it is.
 
+    Args:
+        on: the day on which the rights of what was selected must still hold; today when None.
+
     Raises:
-        CorpusError: nothing was selected under that name, or by another version of the recipe.
+        CorpusError: nothing was selected under that name, or by another version of the recipe, or the rights of sources ran out since.
     """
     name = name or recipe.name
-    selected_by(corpus, recipe, name)
+    selected_by(corpus, recipe, name, on)
     folder = corpus.path("shards", name)
     with samples_of(corpus, name, recipe.conditioning) as samples:
         contents = samples.contents(packing_digest(recipe.encoding))

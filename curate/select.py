@@ -16,6 +16,8 @@ from curate.deciding.draw import draws
 from curate.deciding.funnel import Step, funnel_table
 from curate.deciding.makers import check_scorers
 from curate.deciding.rules import REASONS
+from curate.footage.quarantine import policy_of
+from curate.footage.standing import in_force, no_longer_usable
 from curate.storage.journal import record
 from curate.storage.memory import plain_memory
 from schemas.recipe import Recipe
@@ -90,7 +92,7 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     told_of = decision.verdicts.table()
     at = pc.equal(told_of["start_frame"], clip["start_frame"][0])
     found = in_words(told_of.filter(at)).filter(pc.field("clip_id") == clip_id).to_pylist()
-    judged = verdicts(recipe, clip, _sources(corpus), on=on or _today(), without=without)
+    judged = verdicts(_in_force(corpus, recipe), clip, _sources(corpus), on=on or _today(), without=without)
     told = [Verdict(rule.name, rule.wants, detail is None, detail) for rule, detail in judged]
     decided_by, reached = found[0]["rule"], all(verdict.passes for verdict in told)
     for draw in draws(recipe):
@@ -100,11 +102,11 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     return told
 
 
-def selected_by(corpus: Corpus, recipe: Recipe, name: str) -> None:
-    """Make sure that a selection is this recipe's; how clips are encoded and described does not matter.
+def selected_by(corpus: Corpus, recipe: Recipe, name: str, on: date | None = None) -> None:
+    """Make sure that a selection is this recipe's, and that the rights of its sources still hold; how clips are encoded and described does not matter.
 
     Raises:
-        CorpusError: nothing was selected under that name, or by a recipe that decides otherwise.
+        CorpusError: nothing was selected under that name, or by a recipe that decides otherwise, or sources of it may not be used on the day.
     """
     again = f"run `clipmill select --recipe {recipe.name}` first"
     if f"selections/{name}" not in corpus.names("selections/"):
@@ -112,6 +114,11 @@ def selected_by(corpus: Corpus, recipe: Recipe, name: str) -> None:
     made = Recipe.model_validate_json(corpus.read(f"recipes/{name}")["recipe"][0].as_py())
     if _deciding(made) != _deciding(recipe):
         raise CorpusError(f"{corpus.url}: the selection `{name}` was made by another recipe, or another version of it; {again}")
+    clips = corpus.read(f"selections/{name}", ["clip_id"])["clip_id"].to_pylist()
+    refused = list(no_longer_usable(corpus, clips, recipe.rights, on or _today()))
+    if refused:
+        told = f"{len(refused)} sources of the selection `{name}` may not be used any more, such as {refused[0][0]}: {refused[0][1]}"
+        raise CorpusError(f"{corpus.url}: {told}; {again}")
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
@@ -130,7 +137,12 @@ def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date 
         clips = _clips(corpus, recipe)
         if clips.num_rows:
             check_scorers(recipe, corpus.makers())
-        return decide(recipe, clips, sources.result(), corpus.read("gaps"), on=on or _today(), without=without)
+        return decide(_in_force(corpus, recipe), clips, sources.result(), corpus.read("gaps"), on=on or _today(), without=without)
+
+
+def _in_force(corpus: Corpus, recipe: Recipe) -> Recipe:
+    """The recipe with what the corpus's policy asks of the day."""
+    return recipe.model_copy(update={"rights": in_force(recipe.rights, policy_of(corpus))})
 
 
 def _clips(corpus: Corpus, recipe: Recipe) -> pa.Table:

@@ -49,6 +49,8 @@ class RightsTerms(Document):
     any_of: tuple[str, ...] = Field(default=(), description="the licence must be one of these")
     none_of: tuple[str, ...] = Field(default=(), description="the licence must be none of these")
     territories: tuple[str, ...] = Field(default=(), description="every one of these must be covered (ISO 3166, such as DE or US-CA); `worldwide` covers all")
+    releases: tuple[str, ...] = Field(default=(), description="releases that must be at hand, such as people, property")
+    days_left: int = Field(default=0, ge=0, description="days for which the rights must still hold; the policy's count where they are more")
 
     @field_validator("territories")
     @classmethod

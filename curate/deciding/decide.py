@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 from curate.deciding import draw
 from curate.deciding.funnel import Step, rule_steps
 from curate.deciding.ledger import Judged, Sparse, Verdicts, verdicts_of
-from curate.deciding.rules import Case, Rule, literal, range_rules, rights_refusal
+from curate.deciding.rules import Case, Rule, literal, range_rules, source_refusal
 from curate.storage import views
 from schemas.recipe import Recipe
-from schemas.source import STATUS_OK
 
 SELECTION = pa.schema([("clip_id", pa.string()), ("order", pa.int64())])
 HELD_OUT, RIGHTS = "held_out", "rights"
@@ -46,7 +45,7 @@ class Decision:
 
 
 SOURCE_COLUMNS = ("source_id", "status", "rule", "reason", "license", "rights_uses", "rights_territories", "rights_start", "rights_expires",
-                  "duration_s", "container_duration_s")  # fmt: skip
+                  "releases", "duration_s", "container_duration_s")  # fmt: skip
 """The columns of sources that a decision needs."""
 
 
@@ -120,8 +119,7 @@ def _rules(connection: duckdb.DuckDBPyConnection, recipe: Recipe, tables: Mappin
         connection.register(name, table)
     connection.register("set_aside", pa.table({"cluster": pa.array(sorted(without), pa.string())}))
     connection.execute(f"CREATE TEMP TABLE held_out AS {_HELD_OUT}")
-    refusal = f"CASE WHEN status <> {literal(STATUS_OK)} THEN coalesce(reason, rule, status) ELSE {rights_refusal(recipe.rights, on)} END"
-    refused = f"SELECT source_id, detail FROM (SELECT source_id, {refusal} AS detail FROM sources) WHERE detail IS NOT NULL"
+    refused = f"SELECT source_id, detail FROM (SELECT source_id, {source_refusal(recipe.rights, on)} AS detail FROM sources) WHERE detail IS NOT NULL"
     connection.execute(f"CREATE TEMP TABLE refused AS SELECT source_number, detail FROM ({refused}) JOIN names USING (source_id)")
     # Looking nothing up in an empty table would still cost a pass over every clip.
     any_refused = connection.execute("SELECT count(*) > 0 FROM refused").fetchall()[0][0]

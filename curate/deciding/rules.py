@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import pyarrow as pa
 
 from schemas.clip import CLIPS
 from schemas.recipe import NUMERIC, Range, Recipe, RightsTerms, kind_of
 from schemas.rights import covering
+from schemas.source import STATUS_OK
 
 SHOWN_CHARACTERS = 80
 REASONS = "unmeasured"
@@ -57,6 +58,11 @@ def range_rules(recipe: Recipe) -> tuple[Rule, ...]:
     return tuple(_range_rule(name, wanted) for name, wanted in recipe.keep.items())
 
 
+def source_refusal(terms: RightsTerms, on: date) -> str:
+    """SQL over a row of sources: why it may not be used on this day, or null."""
+    return f"CASE WHEN status <> {literal(STATUS_OK)} THEN coalesce(reason, rule, status) ELSE {rights_refusal(terms, on)} END"
+
+
 def rights_refusal(terms: RightsTerms, on: date) -> str:
     """SQL over a row of sources: why its rights do not allow it on this day, or null."""
     day = f"DATE {literal(on.isoformat())}"
@@ -64,6 +70,10 @@ def rights_refusal(terms: RightsTerms, on: date) -> str:
         (f"rights_expires < {day}", "'the rights expired on ' || rights_expires"),
         (f"rights_start > {day}", "'the rights start on ' || rights_start"),
     ]
+    if terms.days_left:
+        enough = f"DATE {literal((on + timedelta(days=terms.days_left)).isoformat())}"
+        words = f"'the rights expire on ' || rights_expires || {literal(f', and must hold for {terms.days_left} days more')}"
+        cases.append((f"rights_expires < {enough}", words))
     if terms.stated:
         cases.append(("license IS NULL OR license = 'unstated'", "'nobody stated the rights'"))
     for use in terms.uses:
@@ -80,6 +90,8 @@ def rights_refusal(terms: RightsTerms, on: date) -> str:
     for place in terms.territories:
         covers = f"list_has_any(rights_territories, {_list(covering(place))})"
         cases.append((f"NOT coalesce({covers}, false)", literal(f"the rights do not cover the territory {place}")))
+    for release in terms.releases:
+        cases.append((f"NOT coalesce(list_contains(releases, {literal(release)}), false)", literal(f"no release for {release} is at hand")))
     return "CASE " + " ".join(f"WHEN {condition} THEN {words}" for condition, words in cases) + " END"
 
 

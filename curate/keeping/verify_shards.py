@@ -13,9 +13,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from curate.corpus import Corpus, source_of
+from curate.corpus import Corpus
 from curate.engine import Listener
-from curate.footage.quarantine import policy_of
+from curate.footage.standing import no_longer_usable
 from curate.media.sound import flac_problem
 from curate.packing.index import index_by_shard
 from curate.packing.recognise import SIZE, Recognition, small_luma
@@ -24,9 +24,8 @@ from curate.storage import journal
 from curate.storage.on_disk import copy, insert, on_disk
 from curate.trace import manifests
 from curate.video import MediaError, decode
-from schemas.rights import refusal
+from schemas.recipe import Recipe
 from schemas.sample import AUDIO_SUFFIX, CAPTION_SUFFIX, FACTS_SUFFIX, IMAGE_SUFFIX, VIDEO_SUFFIX
-from schemas.source import STATUS_REJECTED
 
 SIDE, TOLERANCE_FRAMES = 64, 1.5
 PACKED = "CREATE OR REPLACE TABLE packed AS"
@@ -92,13 +91,9 @@ def _head_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> It
 
 def _rights_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Sources in the set that may not be used any more."""
-    held = {source_of(clip) for shard in manifest["shards"] for clip in shard["clips"]}
-    policy, today = policy_of(corpus), datetime.now(UTC).date()
-    for row in (row for batch in corpus.table("sources").to_batches(max_chunksize=4096) for row in batch.to_pylist()):
-        if row["source_id"] in held:
-            reason = row["reason"] if row["status"] == STATUS_REJECTED else refusal(row, policy, today)
-            if reason:
-                yield f"shards/{name}: holds clips of {row['source_id']}, which may not be used: {reason}; select and pack again, or take it down"
+    clips = (clip for shard in manifest["shards"] for clip in shard["clips"])
+    for source_id, reason in no_longer_usable(corpus, clips, Recipe.model_validate(manifest["recipe"]).rights, datetime.now(UTC).date()):
+        yield f"shards/{name}: holds clips of {source_id}, which may not be used: {reason}; select and pack again, or take it down"
 
 
 def _shard_problems(

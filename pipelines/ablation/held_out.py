@@ -11,11 +11,14 @@ import pyarrow.compute as pc
 from curate.corpus import Corpus
 from curate.deciding.decide import Decision, columns_read, decide
 from curate.deciding.split import held_out_clusters
+from curate.footage.quarantine import policy_of
+from curate.footage.standing import in_force
 from pipelines.ablation.arms import Entrant
 from pipelines.ablation.contaminate import rank
 from schemas.document import DocumentError
 from schemas.experiment import HeldOut
 from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
+from schemas.rights import Policy
 
 NEEDED = frozenset({"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_cluster", "unmeasured"})
 """Columns of clips that planning reads, whatever the recipes."""
@@ -30,6 +33,7 @@ class Holdings:
         on: the day on which rights must hold.
         captioned: captioner, without version, to the clips it wrote a usable caption for.
         makers: column of clips to the scorer whose values it shows.
+        policy: what the corpus accepts, if that was stated.
     """
 
     clips: pa.Table
@@ -38,6 +42,7 @@ class Holdings:
     on: date
     captioned: Mapping[str, frozenset[str]] = field(default_factory=dict)
     makers: Mapping[str, str] = field(default_factory=dict)
+    policy: Policy | None = None
 
     @classmethod
     def of(cls, corpus: Corpus, recipes: Iterable[Recipe], on: date) -> "Holdings":
@@ -48,7 +53,7 @@ class Holdings:
                 captioned.setdefault(row["captioner"].split("@")[0], set()).add(row["clip_id"])
         columns = NEEDED.union(*(columns_read(recipe) for recipe in recipes))
         tables = corpus.table("clips", columns=sorted(columns)), corpus.table("sources"), corpus.read("gaps")
-        return cls(*tables, on, {captioner: frozenset(clips) for captioner, clips in captioned.items()}, corpus.makers())
+        return cls(*tables, on, {captioner: frozenset(clips) for captioner, clips in captioned.items()}, corpus.makers(), policy_of(corpus))
 
     def long_enough(self, frames: int, fps: float | None) -> frozenset[str]:
         """The videos that have so many frames once they are encoded at a rate (None keeps theirs)."""
@@ -57,6 +62,7 @@ class Holdings:
         return frozenset(row["clip_id"] for row in kept if int(row["num_frames"] * ((fps / row["fps"]) if fps and row["fps"] else 1)) >= frames)
 
     def decide(self, recipe: Recipe, without: frozenset[str] = frozenset()) -> Decision:
+        recipe = recipe.model_copy(update={"rights": in_force(recipe.rights, self.policy)})
         return decide(recipe, self.clips, self.sources, self.gaps, on=self.on, without=without)
 
     def kept(self, recipe: Recipe, without: frozenset[str] = frozenset()) -> tuple[str, ...]:

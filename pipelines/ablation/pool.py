@@ -72,7 +72,7 @@ def make_pool(corpus: Corpus, plan: Plan, holdings: Holdings, pieces: Pieces, ru
     """
     recipe, without = pool_recipe(plan, holdings)
     select(corpus, recipe, name=recipe.name, without=without, on=holdings.on)
-    packed = pack(corpus, recipe, name=recipe.name, run=run, listener=listener)
+    packed = pack(corpus, recipe, name=recipe.name, run=run, listener=listener, on=holdings.on)
     if packed.clips == 0:
         raise DocumentError(f"experiment `{plan.experiment.name}`: none of its clips could be packed; {_first_failure(packed)}")
     manifest = _manifest_digest(corpus, recipe.name)

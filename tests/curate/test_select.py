@@ -80,6 +80,9 @@ def test_sets_and_ranges_keep_what_they_say(rule, value, kept_):
     [
         ({"rights_expires": date(2025, 12, 31)}, {}, "the rights expired on 2025-12-31"),
         ({"rights_start": date(2026, 1, 2)}, {}, "the rights start on 2026-01-02"),
+        ({"rights_expires": date(2026, 1, 30)}, {"days_left": 30}, "the rights expire on 2026-01-30, and must hold for 30 days more"),
+        ({"rights_expires": date(2025, 12, 31)}, {"days_left": 30}, "the rights expired on 2025-12-31"),
+        ({"releases": ["property"]}, {"releases": ["people", "property"]}, "no release for people is at hand"),
         ({"license": "unstated"}, {"stated": True}, "nobody stated the rights"),
         ({"rights_uses": ["train"]}, {"uses": ["train", "redistribute"]}, "the rights do not permit the use `redistribute`"),
         ({}, {"uses": ["train"]}, "the rights do not permit the use `train`"),
@@ -95,8 +98,10 @@ def test_rights_come_first_and_hold_on_the_day(rights, terms, told):
 
 @pytest.mark.parametrize(("covered", "asked"), [("worldwide", "FR"), ("FR", "fr"), ("DE", "DE-BY"), ("worldwide", "worldwide")])
 def test_rights_that_hold_keep(covered, asked):
-    rights = {"rights_expires": TODAY, "rights_uses": ["train"], "rights_territories": [covered]}
-    decision = decided({"rights": {"uses": ["train"], "territories": [asked]}}, [clip("a", 0, 10)], [source("a", **rights)])
+    rights = {"rights_expires": date(2026, 1, 31), "rights_uses": ["train"], "rights_territories": [covered], "releases": ["people"]}
+    decision = decided(
+        {"rights": {"uses": ["train"], "territories": [asked], "releases": ["people"], "days_left": 30}}, [clip("a", 0, 10)], [source("a", **rights)]
+    )
     assert len(kept(decision)) == 1
 
 

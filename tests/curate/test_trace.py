@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import ffmpeg
@@ -18,14 +19,14 @@ from curate.keeping.signing import checked
 from curate.pack import pack
 from curate.packing.manifest import read_manifest
 from curate.read import ReadVideos
-from curate.select import select
+from curate.select import explain, select
 from curate.sources import add_sources
 from curate.storage import journal
 from curate.storage.relations import RELATIONS
 from curate.takedown import takedown
 from curate.trace import manifests, note_training, trace
 from curate.verify import verify
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, RightsTerms
 from schemas.table import table_of
 
 RECIPE = Recipe.model_validate({"name": "all", "duplicates": {"keep": "all"}, "encoding": {"height": 32, "shard_mb": 0.02}})
@@ -307,6 +308,38 @@ def test_verification_recognises_the_pictures_of_packed_clips(corpus: Corpus) ->
     corpus.store.rewrite({"proxies": exchanged})
     problems = verify(corpus).problems
     assert problems and all(f"{one}-" in problem and "shows something else than frame" in problem for problem in problems), problems
+
+
+TERMS = "path,license,expires\na.mp4,CC0-1.0,2030-01-31\nb.mp4,CC0-1.0,\nc.mp4,CC0-1.0,\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "rights", "on", "told"),
+    [
+        ("", {}, date(2030, 2, 1), "the rights expired on 2030-01-31"),
+        ("days_left = 60\n", {}, date(2029, 12, 31), "the rights expire on 2030-01-31, and must hold for 60 days more"),
+        ("", {"days_left": 60}, date(2029, 12, 31), "the rights expire on 2030-01-31, and must hold for 60 days more"),
+    ],
+)
+def test_rights_that_ran_out_since_they_were_added_drop_out_at_the_next_select(
+    corpus: Corpus, made: Path, tmp_path: Path, policy: str, rights: dict, on: date, told: str
+) -> None:
+    (tmp_path / "rights.csv").write_text(TERMS)
+    (tmp_path / "policy.toml").write_text(f'name = "ours"\n{policy}')
+    early = date(2026, 1, 1)
+    add_sources(corpus, [str(made / "footage")], rights=str(tmp_path / "rights.csv"), policy=str(tmp_path / "policy.toml"), on=early)
+    recipe, expiring = RECIPE.model_copy(update={"rights": RightsTerms(**rights)}), named(corpus, "a")
+    whole = select(corpus, recipe, on=early)
+    pack(corpus, recipe, on=early)
+    with pytest.raises(CorpusError, match=rf"1 sources of the selection `all` may not be used any more, such as {expiring}: {told}; run `clipmill select"):
+        pack(corpus, recipe, on=on)
+    assert any(verdict.detail == told for verdict in explain(corpus, recipe, next(iter(trace(corpus, "source", expiring).clips)), on=on))
+    left = select(corpus, recipe, on=on)
+    ledger = [row for row in corpus.table("ledger").to_pylist() if row["source_id"] == expiring and row["clip_id"]]
+    assert left.clips == whole.clips - len(ledger) and ledger
+    assert {(row["outcome"], row["rule"], row["detail"]) for row in ledger} == {("rejected", "rights", told)}
+    pack(corpus, recipe, on=on)
+    assert expiring not in {source_of(clip) for shard in dict(manifests(corpus))["all"]["shards"] for clip in shard["clips"]}
 
 
 def test_rights_that_ran_out_after_packing_are_found(corpus: Corpus, made: Path, tmp_path: Path) -> None:
