@@ -20,11 +20,14 @@ from curate.shots import DETECTORS
 from curate.stage import Resources, Stage
 from curate.storage.relations import READINGS, SPANS
 from curate.video import Decoding, MediaError, Sampling, decode, probe
+from curate.watchdog import GivenUp, Watchdog
 from schemas.clip import GAPS, SHOTS, clip_id
 from schemas.source import STATUS_FAILED, STATUS_OK
 from schemas.table import table_of
 
 DENSE_SIDE = 256
+STALLED_CPU_S, MOST_MEMORY_BYTES = 600.0, 4 * 10**9
+"""Limits of measuring one source; the decoder has its own (`Patience`, `MEMORY_BYTES`)."""
 TRUNCATED_S, TRUNCATED_SHARE = 0.5, 0.02
 """What a container promises beyond these, and does not hold, is a loss; less is rounding."""
 
@@ -93,7 +96,7 @@ def read_source(source_id: str, uri: str, media_type: str, splitter: Splitter, f
     try:
         with local_copy(uri, folder) as path:
             reading.run(path)
-    except (MediaError, OSError) as error:
+    except (MediaError, GivenUp, OSError) as error:
         return nothing_found(source_id, str(error), folder)
     return reading.found()
 
@@ -120,18 +123,25 @@ class Reading:
         self._gaps: list[dict[str, Any]] = []
         self._learnt = Decoding()
         self._size = (0, 0)
+        self._watchdog = Watchdog(STALLED_CPU_S, MOST_MEMORY_BYTES)
 
     def run(self, path: str) -> None:
         """Decode the source and observe it.
 
         Raises:
             MediaError: it cannot be read.
+            GivenUp: measuring it passed a limit.
         """
+        with self._watchdog.watching():
+            self._measure(path)
+
+    def _measure(self, path: str) -> None:
         probed = probe(path)
         self._size = (probed.width, probed.height)
         sampling = Sampling(most_step=max(1, self._splitter.lengths.minimum_frames // 2))
         for frames in decode(path, DENSE_SIDE, sampling=sampling, learnt=self._learnt):
             self._observe(frames)
+            self._watchdog.progress()
         if not self._learnt.frames:
             raise MediaError("no picture decodes")
         self._settle(self._divider.advance(self.detector.finish(), 0))
