@@ -39,6 +39,12 @@ def sound(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
     yield {"kind": "end", "rate": rate, "channels": channels, "samples": len(samples)}, b""
 
 
+def beginning(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """When the container shows its first picture."""
+    with Media(request["path"]) as media:
+        yield {"kind": "end", "first_picture_s": _first_picture_s(media)}, b""
+
+
 def _fill(samples: np.ndarray, media: Media, stream: Any, start_s: float, origin_s: float, first: int) -> None:
     """Put what decodes into its place; `start_s` is the container's time."""
     rate = stream.codec_context.sample_rate

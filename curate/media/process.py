@@ -17,7 +17,7 @@ import av.error
 import numpy as np
 
 from curate.media.fields import made_whole
-from curate.media.heard import sound
+from curate.media.heard import beginning, sound
 from curate.media.opened import Media, Refused
 from curate.media.timeline import Timeline
 from curate.media.upright import HDR_TRANSFERS, Upright, displayed_size
@@ -172,4 +172,4 @@ class Chunk:
         return header, b"".join(picture.data for picture in (*self.pictures, *self.samples))
 
 
-ANSWERS = {"probe": probe, "decode": decode, "sound": sound}
+ANSWERS = {"probe": probe, "decode": decode, "sound": sound, "beginning": beginning}

@@ -12,17 +12,20 @@ from typing import Any
 
 from curate.media.frames import Frames
 from curate.media.opened import OPEN_OPTIONS
+from curate.media.sound import Sound
 from curate.packing.pieces import Piece
 from curate.packing.recognise import Recognition
 from curate.video import MediaError, decode
 
 PATIENCE_S = 600
 CHECK_SIDE = 160
-CLEAN = ["-map_metadata", "-1", "-fflags", "+bitexact", "-avoid_negative_ts", "make_zero", "-use_editlist", "0", "-movflags", "+faststart"]
+CLEAN = ["-map_metadata", "-1", "-fflags", "+bitexact", "-avoid_negative_ts", "make_zero", "-movflags", "+faststart"]
+SILENT = ["-use_editlist", "0"]
+"""Beside sound, edit lists say when each of the two begins; pictures alone need none."""
 SOUND = ["-c:a", "aac", "-b:a", "128k", "-ac", "2", "-flags:a", "+bitexact"]
 
 
-def copied(path: str, clip: dict[str, Any], known: Recognition, audio: bool) -> Piece:
+def copied(path: str, clip: dict[str, Any], known: Recognition, audio: bool, first_picture_s: float) -> Piece:
     """The groups of pictures that hold a clip, as they are: no loss, and a hundredth of the cost of encoding.
 
     The piece's facts tell `in_frame` and `out_frame`: the clip's first frame in the file, and the one after its last.
@@ -32,6 +35,7 @@ def copied(path: str, clip: dict[str, Any], known: Recognition, audio: bool) -> 
         clip: clip_id, start_frame, end_frame, start_s, end_s and `keyframe`, the last one not after its start.
         known: what measuring kept of it.
         audio: whether the sound is copied too.
+        first_picture_s: when the file shows its first picture, by its container's clock.
 
     Raises:
         MediaError: the codec does not go into an MP4, or the copy does not hold the frames that it should.
@@ -40,8 +44,8 @@ def copied(path: str, clip: dict[str, Any], known: Recognition, audio: bool) -> 
     length_s = clip["end_s"] - clip["start_s"]
     # A quarter of a frame late is still within the first frame, and after its keyframe whatever the rounding of time stamps.
     inside_s = clip["start_s"] + 0.25 * length_s / frames
-    maps = ["-map", "0:v:0", *(["-map", "0:a:0?"] if audio else [])]
-    data = _run([*_input(path, inside_s, length_s), *maps, "-c", "copy", *CLEAN])
+    maps = ["-map", "0:v:0", *(["-map", "0:a:0?"] if audio else SILENT)]
+    data = _run([*_input(path, first_picture_s + inside_s, length_s), *maps, "-c", "copy", *CLEAN])
     first = clip["start_frame"] - clip["keyframe"]
     size, held = _checked(data, clip, known)
     if held < first + frames:
@@ -50,31 +54,33 @@ def copied(path: str, clip: dict[str, Any], known: Recognition, audio: bool) -> 
     return Piece("mp4", data, {**facts, "fps": clip["fps"], "duration_s": round(length_s, 6)})
 
 
-def with_sound(video: bytes, path: str, start_s: float, end_s: float) -> bytes:
-    """A clip's MP4 with the sound of its source beside the pictures (AAC, two channels); as it was where the source has none.
+def with_sound(video: bytes, sound: Sound) -> bytes:
+    """A clip's MP4 with its sound beside the pictures (AAC, two channels).
 
     Raises:
-        MediaError: the sound does not decode.
+        MediaError: the encoder fails.
     """
     with tempfile.TemporaryDirectory(prefix="clipmill-sound-") as folder:
         silent = Path(folder) / "silent.mp4"
         silent.write_bytes(video)
-        return _run(["-i", str(silent), *_input(path, start_s, end_s - start_s), "-map", "0:v:0", "-map", "1:a:0?", "-c:v", "copy", *SOUND, *CLEAN])
+        samples = ["-f", "s16le", "-ar", f"{sound.rate}", "-ac", f"{sound.channels}", "-i", "pipe:"]
+        return _run(["-i", str(silent), *samples, "-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", *SOUND, *CLEAN], sound.data)
 
 
 def _input(path: str, start_s: float, length_s: float) -> Sequence[str]:
+    """A stretch of a file, by its container's clock: counted from where the file begins, it would depend on whether sound or pictures come first."""
     allowed = [part for name, value in OPEN_OPTIONS.items() for part in (f"-{name}", value)]
-    return [*allowed, "-ss", f"{start_s:.6f}", "-t", f"{length_s:.6f}", "-i", f"file:{path}"]
+    return [*allowed, "-seek_timestamp", "1", "-ss", f"{start_s:.6f}", "-t", f"{length_s:.6f}", "-i", f"file:{path}"]
 
 
-def _run(arguments: Sequence[str]) -> bytes:
+def _run(arguments: Sequence[str], given: bytes = b"") -> bytes:
     import imageio_ffmpeg
 
     with tempfile.TemporaryDirectory(prefix="clipmill-remux-") as folder:
         target = Path(folder) / "made.mp4"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-threads", "1", *arguments, str(target)]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, env={"LANG": "C.UTF-8"}, check=False)
+            done = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE_S, env={"LANG": "C.UTF-8"}, check=False)
         except subprocess.TimeoutExpired:
             raise MediaError(f"copying took over {PATIENCE_S} s") from None
         if done.returncode != 0 or not target.exists():

@@ -4,10 +4,11 @@ import hashlib
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from curate.media.encode import encode, encoded_size
 from curate.media.frames import Frames
 from curate.media.passes import Pass, passes
 from curate.media.remux import copied, with_sound
-from curate.media.sound import flac, sound_of
+from curate.media.sound import first_picture_s, flac, sound_of
 from curate.packing.pieces import Piece
 from curate.packing.recognise import Recognition
 from curate.stage import Resources, Stage
@@ -36,14 +37,16 @@ CLIP = pa.struct(
 )  # fmt: skip
 JOB = pa.schema([("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("clips", pa.list_(CLIP))])
 CUT = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64()), ("problem", pa.string())])
-ENCODER = "x264@2"
-"""Who encodes, and its version: to be raised when the same settings give other bytes."""
+ENCODER, SOUND_KEPT, COPIER = "x264@2", "aac@2", "copy@2"
+"""Who encodes pictures and the sound beside them, who copies, and their versions: to be raised when the same settings give other bytes."""
+Made = TypeVar("Made")
 
 
 def encoding_digest(encoding: Encoding) -> str:
     """A digest of all that shapes an encoded clip; shards' sizes do not."""
     told = encoding.model_dump(mode="json", exclude={"shard_mb", "buckets"})
-    return hashlib.sha256(json.dumps([ENCODER, told], sort_keys=True).encode()).hexdigest()[:16]
+    makers = [ENCODER, *([SOUND_KEPT] if encoding.audio == "keep" else []), *([COPIER] if encoding.mode == "copy" else [])]
+    return hashlib.sha256(json.dumps([*makers, told], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def jobs_of(samples: pa.Table) -> pa.Table:
@@ -94,7 +97,7 @@ class CutClips(Stage):
                         yield from ((clip, _attempt(lambda: still(path, self.encoding.height))) for clip in clips)
                         return
                     if self.encoding.mode == "copy":
-                        yield from ((clip, _attempt(lambda clip=clip: self._copied(path, clip, known))) for clip in clips)
+                        yield from self._copied(path, clips, known)
                         return
                     for group in passes([(clip["start_frame"], clip["end_frame"]) for clip in clips]):
                         yield from self._cut(path, [clips[i] for i in group], known)
@@ -105,17 +108,27 @@ class CutClips(Stage):
         """Clips that lie one after the other, out of one pass."""
         source = Pass(path, clips[0]["start_frame"], clips[-1]["end_frame"])
         for clip in clips:
-            yield clip, _attempt(lambda clip=clip: self._encoded(path, source, clip, known))
+            yield clip, _attempt(partial(self._encoded, path, source, clip, known))
 
     def _encoded(self, path: str, source: Pass, clip: dict[str, Any], known: Recognition) -> Piece:
         frames = known.checked(clip["clip_id"], source.span(clip["start_frame"], clip["end_frame"]))
         # The rate measured of the whole clip: one taken from its first chunk would depend on where the pass began.
         made = encode(frames, self.encoding.height, self.encoding.fps or clip["fps"], self.encoding.crf, self.encoding.codec)
-        data = with_sound(made.data, path, clip["start_s"], clip["end_s"]) if self.encoding.audio == "keep" else made.data
+        sound = sound_of(path, clip["start_s"], clip["end_s"]) if self.encoding.audio == "keep" else None
+        data = made.data if sound is None else with_sound(made.data, sound)
         return self._with_sound_apart(Piece("mp4", data, {name: value for name, value in asdict(made).items() if name != "data"}), path, clip)
 
-    def _copied(self, path: str, clip: dict[str, Any], known: Recognition) -> Piece:
-        return self._with_sound_apart(copied(path, clip, known, self.encoding.audio == "keep"), path, clip)
+    def _copied(self, path: str, clips: Sequence[dict[str, Any]], known: Recognition) -> Iterator[tuple[dict[str, Any], Piece | str]]:
+        """Clips of one source, their groups of pictures copied."""
+        begins_s = _attempt(lambda: first_picture_s(path))
+        for clip in clips:
+            if isinstance(begins_s, str):
+                yield clip, begins_s
+                continue
+            yield clip, _attempt(partial(self._copy, path, begins_s, clip, known))
+
+    def _copy(self, path: str, begins_s: float, clip: dict[str, Any], known: Recognition) -> Piece:
+        return self._with_sound_apart(copied(path, clip, known, self.encoding.audio == "keep", begins_s), path, clip)
 
     def _with_sound_apart(self, piece: Piece, path: str, clip: dict[str, Any]) -> Piece:
         """The piece with the sound of exactly its span beside it, where the recipe asks for that and the source has any."""
@@ -139,7 +152,7 @@ def still(path: str, shorter_side: int | None) -> Piece:
     return Piece("jpg", data.tobytes(), {"frames": 1, "width": width, "height": height, "fps": None, "duration_s": 0.0})
 
 
-def _attempt(make: Any) -> Piece | str:
+def _attempt(make: Callable[[], Made]) -> Made | str:
     try:
         return make()
     except MediaError as error:

@@ -22,7 +22,7 @@ from curate.media.encode import encode, encoder
 from curate.media.passes import Pass, passes
 from curate.media.sound import flac_problem, sound_of
 from curate.pack import pack
-from curate.packing.cutting import jobs_of
+from curate.packing.cutting import CutClips, jobs_of
 from curate.packing.manifest import read_manifest
 from curate.select import explain, select
 from curate.storage.views import RELATIONS
@@ -30,7 +30,7 @@ from curate.verify import verify
 from curate.video import MediaError, cut, decode
 from schemas.clip import clip_id
 from schemas.document import DocumentError
-from schemas.recipe import Recipe
+from schemas.recipe import Encoding, Recipe
 from schemas.sample import decode as decode_sample
 from schemas.table import table_of
 
@@ -372,6 +372,46 @@ def test_sound_is_kept_when_asked_for(corpus, tmp_path, mode):
         with av.open(str(tmp_path / "clip.mp4")) as container:
             kinds[sample.key.split("-")[0]] = {stream.type for stream in container.streams}
     assert kinds == {"sa": {"video", "audio"}, "sb": {"video"}}
+    assert not verify(corpus).problems
+
+
+def flash_and_click(folder, late_s, ending):
+    """A film of 96 frames at 24 a second, white in frames 48 and 49, that clicks as it turns white; its sound begins so much later than its pictures."""
+    click_s, path = 2 - late_s, folder / f"film.{ending}"
+    white = "color=c=gray:size=96x64:rate=24:duration=4,drawbox=w=96:h=64:color=white:t=fill:enable='between(n,48,49)'"
+    click = f"aevalsrc='if(between(t,{click_s},{click_s}+0.01),0.9*sin(2*PI*1000*t),0)':s=48000:d={4 - late_s}"
+    inputs = ["-itsoffset", f"{max(-late_s, 0)}", "-f", "lavfi", "-i", white, "-itsoffset", f"{max(late_s, 0)}", "-f", "lavfi", "-i", click]
+    codecs = ["-c:v", "libx264", "-g", "24", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le" if ending == "mkv" else "aac"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *inputs, *codecs, str(path)], check=True)
+    return str(path)
+
+
+def seen_and_heard(path):
+    """Frames before the white one, and when its white shows and its click sounds."""
+    with av.open(path) as container:
+        pictures = [(float(frame.pts * frame.time_base), frame.to_ndarray(format="gray").mean()) for frame in container.decode(video=0)]
+    dark = next(number for number, (_, level) in enumerate(pictures) if level > 200)
+    with av.open(path) as container:
+        for frame in container.decode(audio=0):
+            heard_ = av.AudioResampler(format="flt", layout="mono").resample(frame)[0].to_ndarray()[0]
+            if np.abs(heard_).max() > 0.2:
+                return dark, pictures[dark][0], float(frame.pts * frame.time_base) + int((np.abs(heard_) > 0.2).argmax()) / frame.sample_rate
+    raise AssertionError("no click")
+
+
+@pytest.mark.parametrize("mode", ["encode", "copy"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize("late_s", [0.5, 0.0, -0.5])
+def test_sound_that_is_kept_stays_with_the_pictures_whichever_of_them_begins_first(tmp_path, mode, ending, late_s):
+    path = flash_and_click(tmp_path, late_s, ending)
+    clip = {"clip_id": "sa-00000030-00000090", "start_frame": 30, "end_frame": 90, "start_s": 1.25, "end_s": 3.75, "fps": 24.0, "keyframe": 24}
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    cutting = CutClips(corpus.url, str(tmp_path), Encoding(mode=mode, audio="keep"))
+    ((_, piece),) = cutting._pieces({"source_id": "sa", "uri": path, "media_type": "video", "clips": [clip]})
+    (tmp_path / "piece.mp4").write_bytes(piece.data)
+    dark, white_s, click_s = seen_and_heard(str(tmp_path / "piece.mp4"))
+    assert dark == 18 + piece.facts.get("in_frame", 0)
+    assert abs(click_s - white_s) < 0.002
 
 
 SEPARATE = {"audio": "separate"}
