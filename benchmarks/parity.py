@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.plain_unet import PlainUNet
-from train.lavie import from_recording, translate_config
+from train.lavie import from_recording
+from train.lavie_config import translate_config
 from train.presets import Stage
 from train.unet import VideoUNet
 
@@ -32,6 +33,10 @@ def draw_config(stage: Stage, seed: int) -> dict[str, Any]:
     # Rotary positions need 32 channels a head, temporal norms 32 groups.
     unit = max(groups, 8 if stage == "interpolation" else 32)
     widths = [unit * head * chance.choice((1, 1, 2)) for head in heads]
+    conditioned = stage == "vsr" and chance.random() < 0.4
+    if conditioned:  # the condition has a quarter of a level's channels, in 32 groups
+        widths = [128] * levels
+        heads = [chance.choice((1, 2, 4)) for _ in range(levels)]
     config: dict[str, Any] = {
         "block_out_channels": widths,
         "attention_head_dim": heads if chance.random() < 0.7 else 1,
@@ -42,7 +47,7 @@ def draw_config(stage: Stage, seed: int) -> dict[str, Any]:
         "up_block_types": [chance.choice(("UpBlock3D", "CrossAttnUpBlock3D")) for _ in widths],
     }
     config |= draw_switches(chance, stage)
-    return config | (draw_temporal(chance, levels) if stage == "vsr" else draw_attention(chance, stage, config))
+    return config | (draw_temporal(chance, levels, conditioned) if stage == "vsr" else draw_attention(chance, stage, config))
 
 
 def draw_switches(chance: random.Random, stage: Stage) -> dict[str, Any]:
@@ -62,11 +67,12 @@ def draw_switches(chance: random.Random, stage: Stage) -> dict[str, Any]:
         "num_class_embeds": (None, 20),
         "upcast_attention": (False, True),
         "sample_size": (None, 8),
+        "downsample_padding": (1, 2),
     }
     return {name: chance.choice(choices) for name, choices in values.items() if chance.random() < 0.5 or name == "in_channels"}
 
 
-def draw_temporal(chance: random.Random, levels: int) -> dict[str, Any]:
+def draw_temporal(chance: random.Random, levels: int, conditioned: bool) -> dict[str, Any]:
     """What only super-resolution takes."""
 
     def some() -> list[int]:
@@ -78,8 +84,29 @@ def draw_temporal(chance: random.Random, levels: int) -> dict[str, Any]:
         "down_temporal_idx": some(),
         "up_temporal_idx": some(),
         "mid_temporal": chance.random() < 0.5,
-        "video_condition": False,
-        "temporal_module_config": {"attention_block_types": ["", ""]},
+        "video_condition": conditioned,
+        "temporal_module_config": draw_module(chance),
+    }
+
+
+def draw_module(chance: random.Random) -> dict[str, Any]:
+    """What temporal modules are made of; what was released has no attention there."""
+    first, second = (chance.choice(("Spatial", "Temporal", "CrossFrame", "SpatialTemporalShift", None)) for _ in range(2))
+    with_attention = chance.random() < 0.5
+    return {
+        "attention_block_types": [chance.choice(("", first)), second] if with_attention else ["", ""],
+        "num_attention_layers": chance.choice((1, 2)),
+        "num_attention_head": chance.choice((1, 2)),
+        "attention_dim_div": chance.choice((1, 2)),
+        "attention_bias": chance.random() < 0.3,
+        "activation_fn": chance.choice(("geglu", "gelu")),
+        "use_linear_projection": chance.random() < 0.7,
+        "cross_frame_attention_mode": chance.choice(("0_i-1", "i-1_i", "0_i-1_i", "i-1_i_i+1")),
+        "temporal_shift_fold_div": chance.choice((2, 3)),
+        "temporal_shift_direction": "right",
+        "use_scale_shift": chance.random() < 0.3,
+        "use_dcn_warpping": chance.random() < 0.3,
+        "use_deformable_conv": True,
     }
 
 
@@ -94,7 +121,9 @@ def draw_attention(chance: random.Random, stage: Stage, config: dict[str, Any]) 
 def draw_inputs(stage: Stage, config: dict[str, Any], seed: int) -> dict[str, Tensor]:
     """A clip for a network of that configuration."""
     chance, noise = random.Random(f"inputs {stage} {seed}"), torch.Generator().manual_seed(seed)
-    batch, frames, (height, width) = chance.choice((1, 2)), chance.choice((1, 2, 3, 7, 16, 33)), chance.choice(SIZES)
+    squares = config.get("temporal_module_config", {}).get("use_dcn_warpping")
+    sizes = SIZES[:1] if squares else SIZES
+    batch, frames, (height, width) = chance.choice((1, 2)), chance.choice((1, 2, 3, 7, 16, 33)), chance.choice(sizes)
     shown = 3 if stage == "vsr" else 0
     inputs = {
         "sample": torch.randn(batch, config["in_channels"] - shown, frames, height, width, generator=noise),

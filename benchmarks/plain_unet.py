@@ -13,6 +13,10 @@ import torch.nn.functional as F
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 
+from benchmarks.plain_layout import batch_to_frames, batch_to_heads, first_and_former, frames_to_batch, heads_to_batch
+from benchmarks.plain_modules import attend_in_module
+from train.module_attention import ModuleAttention
+
 
 class PlainUNet:
     """Configuration and weights of a VideoUNet; call it as one. Video only: no images beside it."""
@@ -28,6 +32,7 @@ class PlainUNet:
     def __call__(
         self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, low_res: Tensor | None = None, class_labels: Tensor | None = None
     ) -> Tensor:
+        told = (low_res, timestep)
         sample = sample if low_res is None else torch.cat([sample, low_res], dim=1)
         sample = 2 * sample - 1 if self.config["center_input_sample"] else sample
         time = self.time(timestep, class_labels)
@@ -49,12 +54,12 @@ class PlainUNet:
                 x = self.transformer(f"{block}.attentions.{layer}", x, text, level, self.only_cross[level])
                 states.append(x)
             if level < levels - 1:
-                x = self.conv(f"{block}.downsamplers.0.conv", x, stride=2)
+                x = self.conv(f"{block}.downsamplers.0.conv", x, stride=2, padding=self.config["downsample_padding"])
                 states.append(x)
-            x = self.temporal_module(f"down_temporal_blocks.{level}", x, time)
+            x = self.temporal_module(f"down_temporal_blocks.{level}", x, time, told)
         x = self.middle_resnet("mid_block.resnets.0", x, time)
         x = self.transformer("mid_block.attentions.0", x, text, levels - 1, self.config["middle_only_cross_attention"])
-        x = self.temporal_module("mid_temporal_block", self.middle_resnet("mid_block.resnets.1", x, time), time)
+        x = self.temporal_module("mid_temporal_block", self.middle_resnet("mid_block.resnets.1", x, time), time, told)
         for step, level in enumerate(reversed(range(levels))):
             block = f"up_blocks.{step}"
             for layer in range(self.config["layers_per_block"] + 1):
@@ -62,7 +67,7 @@ class PlainUNet:
                 x = self.transformer(f"{block}.attentions.{layer}", x, text, level, self.only_cross[level])
             if level > 0:
                 x = self.conv(f"{block}.upsamplers.0.conv", F.interpolate(x, size=states[-1].shape[2:], mode="nearest"))
-            x = self.temporal_module(f"up_temporal_blocks.{step}", x, time)
+            x = self.temporal_module(f"up_temporal_blocks.{step}", x, time, told)
         return self.conv("conv_out", F.silu(self.norm("conv_norm_out", x, self.config["norm_num_groups"], self.config["norm_eps"])))
 
     def time(self, timestep: Tensor, labels: Tensor | None) -> Tensor:
@@ -86,19 +91,19 @@ class PlainUNet:
     def layer_norm(self, name: str, x: Tensor) -> Tensor:
         return F.layer_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
 
-    def conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
+    def conv(self, name: str, x: Tensor, stride: int = 1, padding: int | None = None) -> Tensor:
         weight = self.weights[f"{name}.weight"]
-        out = F.conv2d(frames_to_batch(x), weight, self.weights[f"{name}.bias"], stride, weight.shape[-1] // 2)
+        out = F.conv2d(frames_to_batch(x), weight, self.weights[f"{name}.bias"], stride, weight.shape[-1] // 2 if padding is None else padding)
         return batch_to_frames(out, x.shape[2])
 
     def time_conv(self, name: str, x: Tensor) -> Tensor:
         weight = self.weights[f"{name}.weight"]
         return F.conv3d(x, weight, self.weights[f"{name}.bias"], padding=(weight.shape[2] // 2, 0, 0))
 
-    def resnet(self, name: str, x: Tensor, time: Tensor, temporal: bool = False) -> Tensor:
+    def resnet(self, name: str, x: Tensor, time: Tensor, temporal: bool = False, first_groups: int | None = None) -> Tensor:
         groups, eps = (self.config["temporal_norm_groups"], 1e-6) if temporal else (self.config["norm_num_groups"], self.config["norm_eps"])
         activate = F.mish if self.config["act_fn"] == "mish" and not temporal else F.silu
-        h = self.conv(f"{name}.conv1", activate(self.norm(f"{name}.norm1", x, groups, eps)))
+        h = self.conv(f"{name}.conv1", activate(self.norm(f"{name}.norm1", x, first_groups or groups, eps)))
         told = self.linear(f"{name}.time_emb_proj", activate(time))[:, :, None, None, None]
         if self.config["resnet_time_scale_shift"] == "scale_shift" and not temporal:
             scale, shift = told.chunk(2, dim=1)
@@ -132,13 +137,23 @@ class PlainUNet:
         h = self.time_conv(f"{name}.conv1", F.silu(self.norm(f"{name}.norm1", x, groups, 1e-6)))
         if time is not None:
             h = h + self.linear(f"{name}.time_emb_proj", F.silu(time))[:, :, None, None, None]
+        x = self.time_conv(f"{name}.conv_shortcut", x) if f"{name}.conv_shortcut.weight" in self.weights else x
         return x + self.time_conv(f"{name}.conv2", F.silu(self.norm(f"{name}.norm2", h, groups, 1e-6)))
 
-    def temporal_module(self, name: str, x: Tensor, time: Tensor) -> Tensor:
-        if f"{name}.shift_conv.weight" not in self.weights:
+    def temporal_module(self, name: str, x: Tensor, time: Tensor, told: tuple[Tensor | None, Tensor]) -> Tensor:
+        if f"{name}.resblocks_3d_s.conv1.weight" not in self.weights:
             return x
-        h = self.resnet_over_time(f"{name}.resblocks_3d_t", x, time)
+        (low_res, timestep), h = told, x
+        if self.config["temporal_condition"] and low_res is not None:
+            small = batch_to_frames(F.interpolate(frames_to_batch(low_res), size=x.shape[3:], mode="area"), x.shape[2])
+            h = torch.cat([x, self.resnet(f"{name}.v_cond_conv", small, time, temporal=True, first_groups=3)], dim=1)
+        h = self.resnet_over_time(f"{name}.resblocks_3d_t", h, time)
         h = self.resnet(f"{name}.resblocks_3d_s", h, time, temporal=True)
+        if self.config["temporal_attention"]:
+            h = attend_in_module(self, f"{name}.attentions.0", h, timestep, ModuleAttention(**self.config["temporal_attention"]))
+        if self.config["temporal_scale"]:
+            scale, shift = self.conv(f"{name}.scale_shift_conv", h).chunk(2, dim=1)
+            return x * scale + x + shift
         return x + self.conv(f"{name}.shift_conv", h)
 
     def transformer(self, name: str, x: Tensor, text: Tensor, level: int, only_cross: bool) -> Tensor:
@@ -196,28 +211,6 @@ class PlainUNet:
         out = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
         rows = rows + self.linear(f"{layer}.to_out.0", out)
         return rows.unflatten(0, (-1, places)).transpose(1, 2).flatten(0, 1).contiguous()
-
-
-def frames_to_batch(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(0, 1).contiguous()
-
-
-def batch_to_frames(x: Tensor, frames: int) -> Tensor:
-    return x.unflatten(0, (-1, frames)).transpose(1, 2).contiguous()
-
-
-def heads_to_batch(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1).contiguous()
-
-
-def batch_to_heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2).contiguous()
-
-
-def first_and_former(x: Tensor, frames: int) -> Tensor:
-    by_frame = x.unflatten(0, (-1, frames))
-    former = [max(frame - 1, 0) for frame in range(frames)]
-    return torch.cat([by_frame[:, [0] * frames], by_frame[:, former]], dim=2).flatten(0, 1)
 
 
 def rotate(x: Tensor) -> Tensor:

@@ -31,16 +31,17 @@ class Attention(nn.Module):
         channels: C, divisible by `heads`.
         heads: how many heads (the published configurations call this number `attention_head_dim`).
         context_channels: the channels of what is attended to, when it is not the input itself.
+        bias: whether q, k and v have one after all.
     """
 
-    def __init__(self, channels: int, heads: int, context_channels: int | None = None) -> None:
+    def __init__(self, channels: int, heads: int, context_channels: int | None = None, bias: bool = False) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"{channels} channels cannot be split into {heads} attention heads: choose widths that are multiples of the heads")
         self.heads = heads
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(context_channels or channels, channels, bias=False)
-        self.to_v = nn.Linear(context_channels or channels, channels, bias=False)
+        self.to_q = nn.Linear(channels, channels, bias=bias)
+        self.to_k = nn.Linear(context_channels or channels, channels, bias=bias)
+        self.to_v = nn.Linear(context_channels or channels, channels, bias=bias)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def project_out(self, x: Tensor) -> Tensor:

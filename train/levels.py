@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from train.attention import RotaryEmbedding
+from train.module_attention import ModuleAttention
 from train.resnet import Downsample, Resnet, Upsample
 from train.temporal import TemporalModule
 from train.transformer import Transformer, TransformerBlock
@@ -103,6 +104,10 @@ class LevelDesign:
     temporal_suffix: Literal["temp", "temporal"]
     temporal_resblocks: bool
     temporal_norm_groups: int
+    downsample_padding: int
+    temporal_condition: bool
+    temporal_scale: bool
+    temporal_attention: ModuleAttention | None
 
     def resnet(self, channels_in: int, channels_out: int, divisor: float = 1.0) -> Resnet:
         return Resnet(channels_in, channels_out, self.time_channels, self.norm_groups, self.norm_eps, self.activation, self.scale_shift, divisor)
@@ -119,13 +124,13 @@ class LevelDesign:
             self.temporal_suffix,
         )
         temporal_groups = self.temporal_norm_groups if self.temporal_resblocks else None
-        return Transformer(self.widths[level], self.norm_groups, self.linear_projection, temporal_groups, block)
+        return Transformer(self.widths[level], self.norm_groups, self.linear_projection, temporal_groups, [block])
 
     def down(self, level: int, attention: bool) -> DownLevel:
         width, above = self.widths[level], self.widths[max(level - 1, 0)]
         resnets = [self.resnet(above if layer == 0 else width, width) for layer in range(self.layers)]
         attentions = [self.transformer(level, self.only_cross_attention[level]) for _ in resnets] if attention else []
-        return DownLevel(resnets, attentions, Downsample(width) if level < len(self.widths) - 1 else None)
+        return DownLevel(resnets, attentions, Downsample(width, self.downsample_padding) if level < len(self.widths) - 1 else None)
 
     def middle(self, only_cross_attention: bool) -> MiddleLevel:
         width = self.widths[-1]
@@ -142,7 +147,10 @@ class LevelDesign:
         return UpLevel(resnets, attentions, Upsample(width) if level > 0 else None)
 
     def temporal_module(self, level: int, wanted: bool) -> nn.Module:
-        return TemporalModule(self.widths[level], self.temporal_norm_groups, self.time_channels) if wanted else nn.Identity()
+        if not wanted:
+            return nn.Identity()
+        attention = self.temporal_attention.transformer(self.widths[level]) if self.temporal_attention else None
+        return TemporalModule(self.widths[level], self.temporal_norm_groups, self.time_channels, self.temporal_condition, attention, self.temporal_scale)
 
 
 def per_level(value: Any, levels: int, name: str) -> tuple[Any, ...]:

@@ -34,6 +34,7 @@ class Resnet(nn.Module):
         activation: `silu` (also called `swish`) or `mish`.
         scale_shift: whether the time embedding scales and shifts what the second norm gives, instead of being added before it.
         divisor: of the output.
+        groups_out: of the second norm, where they are not those of the first.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Resnet(nn.Module):
         activation: str = "silu",
         scale_shift: bool = False,
         divisor: float = 1.0,
+        groups_out: int | None = None,
     ) -> None:
         super().__init__()
         self.activate = ACTIVATIONS[activation]
@@ -53,7 +55,7 @@ class Resnet(nn.Module):
         self.norm1 = nn.GroupNorm(groups, channels_in, eps=eps)
         self.conv1 = FrameConv(channels_in, channels_out, 3, padding=1)
         self.time_emb_proj = nn.Linear(time_channels, channels_out * (2 if scale_shift else 1))
-        self.norm2 = nn.GroupNorm(groups, channels_out, eps=eps)
+        self.norm2 = nn.GroupNorm(groups_out or groups, channels_out, eps=eps)
         self.conv2 = FrameConv(channels_out, channels_out, 3, padding=1)
         self.conv_shortcut = FrameConv(channels_in, channels_out, 1) if channels_in != channels_out else None
 
@@ -71,11 +73,11 @@ class Resnet(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves height and width of every frame."""
+    """Halves height and width of every frame; padding beyond one leaves some pixels more."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: int = 1) -> None:
         super().__init__()
-        self.conv = FrameConv(channels, channels, 3, stride=2, padding=1)
+        self.conv = FrameConv(channels, channels, 3, stride=2, padding=padding)
 
     def forward(self, x_BCFHW: Tensor) -> Tensor:
         return self.conv(x_BCFHW)

@@ -1,5 +1,6 @@
 """Transformers on clips: attention within a frame, to the text and over time, and a feed-forward."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -67,22 +68,26 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One transformer block on the places of every frame, between two projections, with a residual.
+    """Transformer blocks on the places of every frame, between two projections, with a residual.
 
     GroupNorm is per frame here, unlike in the resnets. With `temporal_groups`, a temporal resnet comes first and the
-    residual is taken after it.
+    residual is taken after it. The blocks may be narrower than what surrounds them.
     """
 
-    def __init__(self, channels: int, groups: int, linear: bool, temporal_groups: int | None, block: TransformerBlock) -> None:
+    def __init__(
+        self, channels: int, groups: int, linear: bool, temporal_groups: int | None, blocks: Sequence[nn.Module], inner_channels: int | None = None
+    ) -> None:
         super().__init__()
+        inner = inner_channels or channels
         self.linear = linear
         self.resblock_temporal = TemporalResnet(channels, temporal_groups, kernel=3, time_channels=None) if temporal_groups else None
         self.norm = nn.GroupNorm(groups, channels, eps=NORM_EPS)
-        self.proj_in = nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
-        self.transformer_blocks = nn.ModuleList([block])
-        self.proj_out = nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
+        self.proj_in = nn.Linear(channels, inner) if linear else nn.Conv2d(channels, inner, 1)
+        self.transformer_blocks = nn.ModuleList(blocks)
+        self.proj_out = nn.Linear(inner, channels) if linear else nn.Conv2d(inner, channels, 1)
 
-    def forward(self, x_BCFHW: Tensor, text: Tensor, num_images: int = 0) -> Tensor:
+    def forward(self, x_BCFHW: Tensor, told: Tensor, num_images: int = 0) -> Tensor:
+        """What the blocks are told is text, or for those within temporal modules the diffusion steps."""
         if self.resblock_temporal is not None:
             x_BCFHW = over_video(self.resblock_temporal, x_BCFHW, num_images)
         residual = fold(x_BCFHW)
@@ -93,7 +98,7 @@ class Transformer(nn.Module):
         tokens = self.proj_in(tokens) if self.linear else tokens
         tokens = tokens.unflatten(0, (batch, -1))
         for block in self.transformer_blocks:
-            tokens = block(tokens, text, num_images)
+            tokens = block(tokens, told, num_images)
         tokens = tokens.flatten(0, 1)
         tokens = self.proj_out(tokens) if self.linear else tokens
         h = tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous(memory_format=memory)

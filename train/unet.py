@@ -4,7 +4,7 @@ Source: Wang et al. 2023, LaVie (arXiv 2309.15103), and its public implementatio
 Keys and shapes are diffusers' UNet2DConditionModel plus the published temporal ones, so image and video weights load as they are.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from train.attention import RotaryEmbedding, TemporalAttention
 from train.levels import LevelDesign, per_level
+from train.module_attention import ModuleAttention
 from train.resnet import FrameConv
 from train.summary import PlacePositions, TextSummary
 from train.temporal import TemporalModule, over_video
@@ -49,6 +50,10 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_resblocks: a temporal resnet at the head of every transformer.
         temporal_down, temporal_middle, temporal_up: after which levels a temporal module follows.
         temporal_norm_groups: groups of the norms inside temporal resnets and modules.
+        downsample_padding: of the convolutions that halve the size; more than one where sizes do not halve evenly.
+        temporal_condition: whether temporal modules see `low_res` too, made as small as their level.
+        temporal_scale: whether temporal modules also scale what they add to.
+        temporal_attention: attention within temporal modules, as `ModuleAttention` says it; None for none.
         frame_positions: whether every frame is told its number, before anything else. The published network is not: identical frames
             stay identical through attention over time, so which way time runs must be read from their noise.
         place_positions: whether every place is told where in the picture it is; for networks of one size of picture.
@@ -93,6 +98,10 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_middle: bool = False,
         temporal_up: tuple[int, ...] = (),
         temporal_norm_groups: int = 32,
+        downsample_padding: int = 1,
+        temporal_condition: bool = False,
+        temporal_scale: bool = False,
+        temporal_attention: dict[str, Any] | None = None,
         frame_positions: bool = False,
         place_positions: bool = False,
         text_summary: bool = False,
@@ -123,6 +132,10 @@ class VideoUNet(ModelMixin, ConfigMixin):
             temporal_suffix=temporal_suffix,
             temporal_resblocks=temporal_resblocks,
             temporal_norm_groups=temporal_norm_groups,
+            downsample_padding=downsample_padding,
+            temporal_condition=temporal_condition,
+            temporal_scale=temporal_scale,
+            temporal_attention=ModuleAttention(**temporal_attention) if temporal_attention else None,
         )
         downward, upward = range(levels), range(levels - 1, -1, -1)
         self.conv_in = FrameConv(in_channels, block_out_channels[0], 3, padding=1)
@@ -161,7 +174,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
             if isinstance(module, TemporalAttention):
                 outputs = [module.to_out]
             elif isinstance(module, TemporalModule):
-                outputs = [module.shift_conv]
+                outputs = [module.output]
             elif isinstance(module, Transformer) and module.resblock_temporal is not None and whole:
                 outputs = [module.resblock_temporal.conv2]
             elif self.temporal_positions is not None and module is self.temporal_positions:
@@ -192,28 +205,29 @@ class VideoUNet(ModelMixin, ConfigMixin):
         Returns:
             (B, out_channels, T+M, H, W)
         """
-        if low_res is not None:
-            sample = torch.cat([sample, low_res], dim=1)
-        self._check(sample, encoder_hidden_states, class_labels, num_images)
+        sample = sample if low_res is None else torch.cat([sample, low_res], dim=1)
+        self._check(sample, encoder_hidden_states, class_labels, num_images, low_res)
         if self.config["center_input_sample"]:
             sample = 2 * sample - 1
-        time = self._embed_time(sample, timestep, class_labels)
+        steps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
+        time = self._embed_time(sample, steps, class_labels)
         if self.summary is not None:
             time = time + self.summary(encoder_hidden_states if encoder_hidden_states.ndim == 3 else encoder_hidden_states[:, 0])
 
         x = self._numbered(self.conv_in(sample), num_images)
         if self.places is not None:
             x = self.places(x)
+        shown = None if low_res is None else low_res[:, :, : sample.shape[2] - num_images]
         states = [x]
         for level, temporal in zip(self.down_blocks, self.down_temporal_blocks):
             x, new_states = level(x, time, encoder_hidden_states, num_images)
             states += new_states
-            x = self._after_level(temporal, x, time, num_images)
+            x = self._after_level(temporal, x, num_images, time, shown, steps)
         x = self.mid_block(x, time, encoder_hidden_states, num_images)
-        x = self._after_level(self.mid_temporal_block, x, time, num_images)
+        x = self._after_level(self.mid_temporal_block, x, num_images, time, shown, steps)
         for level, temporal in zip(self.up_blocks, self.up_temporal_blocks):
             x = level(x, states, time, encoder_hidden_states, num_images)
-            x = self._after_level(temporal, x, time, num_images)
+            x = self._after_level(temporal, x, num_images, time, shown, steps)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
     def _numbered(self, x: Tensor, num_images: int) -> Tensor:
@@ -225,19 +239,18 @@ class VideoUNet(ModelMixin, ConfigMixin):
         return x + F.pad(waves, (0, num_images))[:, :, None, None]
 
     @staticmethod
-    def _after_level(module: nn.Module, x: Tensor, time: Tensor, num_images: int) -> Tensor:
-        return over_video(module, x, num_images, time) if isinstance(module, TemporalModule) else x
+    def _after_level(module: nn.Module, x: Tensor, num_images: int, *told: Tensor | None) -> Tensor:
+        return over_video(module, x, num_images, *told) if isinstance(module, TemporalModule) else x
 
-    def _embed_time(self, sample: Tensor, timestep: Tensor | float, class_labels: Tensor | None) -> Tensor:
+    def _embed_time(self, sample: Tensor, steps: Tensor, class_labels: Tensor | None) -> Tensor:
         """(B, E): the diffusion time, plus the noise level where there is one."""
-        timesteps = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
-        time = self.time_embedding(self.time_proj(timesteps).to(sample.dtype))
+        time = self.time_embedding(self.time_proj(steps).to(sample.dtype))
         if self.class_embedding is not None and class_labels is not None:
             labels = self.time_proj(class_labels).to(time.dtype) if self.config["class_embed_type"] == "timestep" else class_labels
             time = time + self.class_embedding(labels).to(time.dtype)
         return time
 
-    def _check(self, sample: Tensor, text: Tensor, class_labels: Tensor | None, num_images: int) -> None:
+    def _check(self, sample: Tensor, text: Tensor, class_labels: Tensor | None, num_images: int, low_res: Tensor | None) -> None:
         if sample.ndim != 5 or sample.shape[1] != self.config["in_channels"]:
             raise ValueError(f"sample (with low_res) must be (B, {self.config['in_channels']}, F, H, W), not {tuple(sample.shape)}")
         if not 0 <= num_images < sample.shape[2]:
@@ -246,6 +259,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
             raise ValueError(f"joint text must be (B, {1 + num_images}, L, D), the video's caption and one for each image, not {tuple(text.shape)}")
         if self.class_embedding is not None and class_labels is None:
             raise ValueError("this model needs class_labels, such as the (B,) noise levels of a low-resolution input")
+        if self.config["temporal_condition"] and low_res is None:
+            raise ValueError("this model needs low_res by itself: its temporal modules see the low-resolution frames too")
 
     def use_channels_last(self) -> "VideoUNet":
         """Keep 2-D convolution weights, and with them all activations, in channels-last memory: faster, equal up to rounding."""

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from schemas.document import DocumentError
-from train.lavie import SAME_NAME, read_published, used_weights
+from train.lavie import read_published, used_weights
+from train.lavie_config import SAME_NAME
 from train.presets import TEMPORAL, Stage
 from train.unet import VideoUNet, is_temporal
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from train.lavie import export_published, from_recording, load_published, read_published, stage_of, translate_config
+from train.lavie import export_published, from_recording, load_published, read_published, stage_of
+from train.lavie_config import translate_config
 from train.presets import unet_config
 from train.unet import VideoUNet
 
@@ -225,6 +226,25 @@ def test_what_a_configuration_leaves_out_has_the_published_default(stage: str) -
         assert (ours["in_channels"], ours["num_class_embeds"], ours["use_linear_projection"]) == (7, 1000, True)
 
 
+CONDITIONED = PUBLISHED_CONFIG | OF_STAGE["vsr"] | {"block_out_channels": [128, 128]}
+
+
+def test_whether_temporal_modules_see_the_low_resolution_frames_is_read_from_the_weights_where_the_configuration_is_silent() -> None:
+    """It is on by default in the published class, off in the published sampling script."""
+    weights = VideoUNet(**translate_config(CONDITIONED | {"video_condition": True}, "vsr")).state_dict()
+    assert from_recording(CONDITIONED, weights).config["temporal_condition"]
+    assert not toy("vsr")[1].config["temporal_condition"]
+    with pytest.raises(ValueError, match="keys or shapes differ"):
+        from_recording(CONDITIONED | {"video_condition": False}, weights)
+
+
+def test_a_network_whose_temporal_modules_see_the_low_resolution_frames_asks_for_them_by_name() -> None:
+    model = VideoUNet(**translate_config(CONDITIONED | {"video_condition": True}, "vsr"))
+    joined, text, levels = torch.zeros(1, 7, 2, 8, 8), torch.zeros(1, 3, 24), torch.zeros(1, dtype=torch.long)
+    with pytest.raises(ValueError, match="needs low_res by itself"):
+        model(joined, 1, text, class_labels=levels)
+
+
 def test_names_that_the_published_classes_do_not_have_are_said_and_ignored() -> None:
     config, model = toy("base")
     with pytest.warns(UserWarning, match="config: colour, flavour is no argument of the published networks, and is ignored"):
@@ -241,6 +261,10 @@ def test_relative_positions_in_interpolation_change_nothing_with_one_head_and_ca
     assert one_head.config["temporal_encoding"] == "none"
 
 
+def module(**told: Any) -> dict[str, Any]:
+    return {"temporal_module_config": told}
+
+
 @pytest.mark.parametrize(
     ("stage", "change", "message"),
     [
@@ -248,12 +272,15 @@ def test_relative_positions_in_interpolation_change_nothing_with_one_head_and_ca
         ("base", {"act_fn": "gelu"}, "config act_fn = 'gelu'"),
         ("base", {"down_block_types": ["DownBlock3D", "AttnDownBlock3D"]}, "'AttnDownBlock3D' is not one of DownBlock3D, CrossAttnDownBlock3D"),
         ("interpolation", {"use_relative_position": True}, "no positions over time"),
-        ("vsr", {"video_condition": True}, "config video_condition = True"),
-        ("vsr", {"temporal_module_config": {"attention_block_types": ["self", ""]}}, "attention_block_types"),
-        ("vsr", {"temporal_module_config": {"use_scale_shift": True}}, "use_scale_shift"),
+        ("vsr", {"downsample_padding": 0}, "cannot halve a size without padding"),
+        ("vsr", module(attention_block_types=["self", "Temporal"]), "attention_block_types = .'self', 'Temporal'.: the second must be one of 'Spatial'"),
+        ("vsr", module(attention_block_types=["Spatial", ""]), "attention_block_types"),
+        ("vsr", module(attention_block_types=["CrossFrame", "Temporal"], cross_frame_attention_mode="i"), "only runs 0_i-1, i-1_i"),
+        ("vsr", module(attention_block_types=["", "SpatialTemporalShift"], temporal_shift_direction="left"), "only runs 'right'"),
+        ("vsr", module(attention_block_types=["", "Temporal"], use_dcn_warpping=True), "cannot run it without use_deformable_conv"),
     ],
 )
-def test_switches_the_published_networks_never_use_are_refused(stage: str, change: dict[str, Any], message: str) -> None:
+def test_switches_the_published_code_cannot_run_are_refused(stage: str, change: dict[str, Any], message: str) -> None:
     config, model = toy(stage)
     with pytest.raises(ValueError, match=message):
         from_recording(config | change, model.state_dict())
