@@ -12,6 +12,8 @@ PAIRS_PER_S = 31.0
 """More pairs than this a second tell nothing new, so of faster film every second, third … frame is looked at."""
 CELL = 16
 """Flow is averaged over cells of 16x16 pixels, which is what a camera's movement and a subject need."""
+LEAST_SIDE = 32
+"""Pixels of a picture's shorter side to which it is mirrored out: at its coarsest, an eighth of that, OpenCV's flow reads beyond thinner ones and crashes."""
 STILL_LEVELS = 0.35
 """Mean luma difference, in levels, below which a picture repeats: re-encoded stills stay under it, sensor noise does not."""
 NEARLY_STILL = 0.02
@@ -67,9 +69,12 @@ class Motion(Observer):
         """Mean flow of cells, in pixels, (h, w, 2)."""
         height, width = self._shape
         size = (max(1, width // CELL), max(1, height // CELL))
-        if difference < STILL_LEVELS or min(height, width) < CELL:
+        if difference < STILL_LEVELS:
             return np.zeros((size[1], size[0], 2), np.float32)
-        return cv2.resize(self._flow.calc(before, picture, None), size, interpolation=cv2.INTER_AREA)  # type: ignore[call-overload]  # OpenCV makes the flow itself where None is given; its stubs do not say so
+        below, beside = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width)
+        thick = [cv2.copyMakeBorder(one, 0, below, 0, beside, cv2.BORDER_REFLECT) if below or beside else one for one in (before, picture)]
+        flow = self._flow.calc(*thick, None)  # type: ignore[call-overload]  # OpenCV makes the flow itself where None is given; its stubs do not say so
+        return cv2.resize(flow[:height, :width], size, interpolation=cv2.INTER_AREA)
 
     def _add(self, numbers: np.ndarray, lasts_s: np.ndarray, differences: np.ndarray, flow: np.ndarray) -> None:
         camera, explained = fit(flow)

@@ -88,6 +88,15 @@ def test_a_single_frame_is_told_without_an_error(cls):
 
 
 @pytest.mark.parametrize("cls", EVERY)
+@pytest.mark.parametrize("size", [(1, 1), (2, 256), (16, 256), (24, 256), (256, 2), (256, 16), (9, 640), (640, 9)], ids=str)
+def test_strips_and_dots_are_told_without_a_crash(cls, size):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, *size, 3)).astype(np.uint8)
+    numbers = np.arange(40)
+    (told,) = watched(cls, Frames(numbers, numbers / 25, (numbers + 1) / 25, pictures), 16, [span(0, 40)])
+    assert all(np.isfinite(value) for value in told.values() if isinstance(value, float))
+
+
+@pytest.mark.parametrize("cls", EVERY)
 def test_memory_stays_flat_over_a_long_film(cls):
     observer, chunk = cls(), film(32, size=(36, 64))
     sizes = []
