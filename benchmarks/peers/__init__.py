@@ -1,0 +1,1 @@
+"""The same films through clipmill and its peers."""
