@@ -158,11 +158,17 @@ class Corpus:
         view = views.sources(columns) if name == "sources" else self._view(name, selection)
         return views.run(view, {relation: self._needed(relation, only) for relation, only in view.reads.items()}, columns)
 
-    def about(self, name: str, clip_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of `sources`, `clips` or `captions` that are about some clips (sorted by id); reads only what can hold them. `columns` are of sources."""
-        view = views.sources(columns) if name == "sources" else self._view(name, None)
-        of, ids = ("source_id", sorted({source_of(clip_id) for clip_id in clip_ids})) if name == "sources" else ("clip_id", clip_ids)
+    def about(self, name: str, clip_ids: Sequence[str]) -> pa.Table:
+        """The rows of `sources`, `clips` or `captions` that are about some clips (sorted by id); reads only what can hold them."""
+        if name == "sources":
+            return self.sources(sorted({source_of(clip_id) for clip_id in clip_ids}))
+        return self._about(self._view(name, None), "clip_id", clip_ids)
 
+    def sources(self, source_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of some sources (sorted by id), or only these columns of them; reads only what can hold them."""
+        return self._about(views.sources(columns), "source_id", source_ids)
+
+    def _about(self, view: views.View, of: str, ids: Sequence[str]) -> pa.Table:
         def relation(name: str, columns: Sequence[str] | None) -> pa.Table:
             rows = self.store.consistently(lambda snapshot: self.store.read(snapshot, name, columns, ids, of=of))
             known = RELATIONS.get(name, CLIPS)

@@ -1,7 +1,6 @@
 """Pack: a selection into shards that can be trusted: cut once, written whole, described, and the same bytes again."""
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,8 +16,8 @@ from curate.packing.card import attribution, card, describe, licensed
 from curate.packing.croissant import croissant
 from curate.packing.cutting import CutClips, encoding_digest, jobs_of
 from curate.packing.index import IndexFile
-from curate.packing.manifest import MANIFEST, make_manifest, read_manifest, whole
-from curate.packing.pieces import sizes_of, take_from_shards
+from curate.packing.manifest import MANIFEST, make_manifest, read_manifest, whole, write_manifest
+from curate.packing.pieces import SIZES, sizes_of, take_from_shards
 from curate.packing.shards import Plan, WriteShards, plan_shards
 from curate.packing.telling import Samples, samples_of
 from curate.select import selected_by
@@ -27,7 +26,7 @@ from curate.storage.journal import record
 from schemas.recipe import Encoding, Recipe
 
 PIECES = "pieces"
-CUT_CLIPS, WRITTEN_CLIPS = 65_536, 16_384
+CUT_CLIPS, WRITTEN_CLIPS = 65_536, 8192
 """Clips that are cut, or written into shards, in one go: enough to keep a cluster busy, and few enough to hold what is known of them."""
 
 
@@ -74,8 +73,8 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
         if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
             return _report(corpus, before, fresh=False)
         pieces = f"{folder}/{PIECES}/{encoding_digest(recipe.encoding)}"
-        failed = sorted(_cut(corpus, pieces, samples.rows, recipe, name, run, listener).items())
-        packed = with_sizes(samples.rows, sizes_of(corpus.filesystem, pieces))
+        sizes, problems = _cut(corpus, pieces, samples.rows, recipe, name, run, listener)
+        packed, failed = with_sizes(samples.rows, sizes), sorted(problems.items())
         plans = plan_shards(_planned(packed, recipe), recipe.encoding.shard_mb * 1e6)
         if before is not None:
             corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
@@ -84,7 +83,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
             manifest = make_manifest(corpus, recipe, name, contents, encoding_digest(recipe.encoding), shards, failed)
             describe_set(corpus, folder, manifest, packed, index)
     _record_failures(corpus, name, failed)
-    overwrite(corpus.filesystem, f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode())
+    write_manifest(corpus.filesystem, folder, manifest)
     _clear(corpus, folder, {plan.shard for plan in plans})
     record(corpus, "pack", {"name": name, "contents": contents, "clips": manifest["clips"], "shards": len(shards)})
     return _report(corpus, manifest, fresh=True)
@@ -95,29 +94,34 @@ def packing_digest(encoding: Encoding) -> str:
     return f"{encoding_digest(encoding)} {encoding.shard_mb} {encoding.buckets}"
 
 
-def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, name: str, run: Engine, listener: Listener) -> dict[str, str]:
-    """Encode what is not encoded yet; the clips that failed, with the reason."""
-    take_from_shards(corpus, folder, _missing(samples, folder, corpus)["clip_id"].to_pylist(), encoding_digest(recipe.encoding), besides=name)
-    waiting, failed = _missing(samples, folder, corpus).sort_by("clip_id"), {}
+def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, name: str, run: Engine, listener: Listener) -> tuple[pa.Table, dict[str, str]]:
+    """Encode what is not encoded yet; which pieces there are then (schema SIZES), and the clips that failed, with the reason."""
+    there = sizes_of(corpus.filesystem, folder)
+    elsewhere = take_from_shards(corpus, folder, _missing(samples, there)["clip_id"].to_pylist(), encoding_digest(recipe.encoding), besides=name)
+    there = pa.concat_tables([there, elsewhere])
+    waiting, failed = _missing(samples, there).sort_by("clip_id"), {}
     done = samples.num_rows - waiting.num_rows
     listener("encode", done, samples.num_rows)
     for start in range(0, waiting.num_rows, CUT_CLIPS):
+        cut: list[dict[str, Any]] = []
         for made in run(jobs_of(waiting.slice(start, CUT_CLIPS)), [CutClips(corpus.url, _url(corpus, folder), recipe.encoding)]):
-            failed.update({row["clip_id"]: row["problem"] for row in made.to_pylist() if row["problem"] is not None})
-            done += made.num_rows
-            listener("encode", done, samples.num_rows)
-    return failed
+            cut += made.to_pylist()
+            listener("encode", done + len(cut), samples.num_rows)
+        done += len(cut)
+        failed.update({row["clip_id"]: row["problem"] for row in cut if row["problem"] is not None})
+        there = pa.concat_tables([there, pa.Table.from_pylist([row for row in cut if row["problem"] is None], schema=SIZES)])
+    return there, failed
 
 
-def _missing(samples: pa.Table, folder: str, corpus: Corpus) -> pa.Table:
-    there = sizes_of(corpus.filesystem, folder)["clip_id"]
-    return samples.filter(pc.invert(pc.is_in(samples["clip_id"], there.combine_chunks())))
+def _missing(samples: pa.Table, there: pa.Table) -> pa.Table:
+    return samples.filter(pc.invert(pc.is_in(samples["clip_id"], there["clip_id"].combine_chunks())))
 
 
 def with_sizes(samples: pa.Table, sizes: pa.Table) -> pa.Table:
     """The samples that there is a piece of, with its `bytes` and whether its `sound` lies beside it."""
     at = pc.index_in(samples["clip_id"], sizes["clip_id"].combine_chunks())
-    return samples.append_column("bytes", sizes["bytes"].take(at)).append_column("sound", sizes["sound"].take(at)).filter(pc.is_valid(at))
+    packed = samples.append_column("bytes", sizes["bytes"].take(at)).append_column("sound", sizes["sound"].take(at))
+    return packed.filter(pc.is_valid(at)) if at.null_count else packed
 
 
 def _planned(packed: pa.Table, recipe: Recipe) -> Iterator[dict[str, Any]]:

@@ -114,7 +114,8 @@ def selected_by(corpus: Corpus, recipe: Recipe, name: str, on: date | None = Non
     made = Recipe.model_validate_json(corpus.read(f"recipes/{name}")["recipe"][0].as_py())
     if _deciding(made) != _deciding(recipe):
         raise CorpusError(f"{corpus.url}: the selection `{name}` was made by another recipe, or another version of it; {again}")
-    clips = corpus.read(f"selections/{name}", ["clip_id"])["clip_id"].to_pylist()
+    kept = corpus.read(f"selections/{name}", ["clip_id"])
+    clips = (clip for batch in kept.to_batches(max_chunksize=8192) for clip in batch["clip_id"].to_pylist())
     refused = list(no_longer_usable(corpus, clips, recipe.rights, on or _today()))
     if refused:
         told = f"{len(refused)} sources of the selection `{name}` may not be used any more, such as {refused[0][0]}: {refused[0][1]}"

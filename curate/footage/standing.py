@@ -24,11 +24,10 @@ def in_force(terms: RightsTerms, policy: Policy | None) -> RightsTerms:
 
 def no_longer_usable(corpus: Corpus, clip_ids: Iterable[str], terms: RightsTerms, on: date) -> Iterator[tuple[str, str]]:
     """Of the sources of some clips, those that may not be used on a day, by id, with the reason; a few thousand sources at a time."""
-    policy, one_clip = policy_of(corpus), {source_of(clip): clip for clip in clip_ids}
+    policy, names = policy_of(corpus), sorted({source_of(clip) for clip in clip_ids})
     wanted = in_force(terms, policy)
-    names = sorted(one_clip)
     for start in range(0, len(names), SOURCES_AT_ONCE):
-        rows = corpus.about("sources", [one_clip[name] for name in names[start : start + SOURCES_AT_ONCE]], COLUMNS)
+        rows = corpus.sources(names[start : start + SOURCES_AT_ONCE], COLUMNS)
         rows = rows.filter(pc.not_equal(rows["status"], STATUS_FAILED))
         with duckdb.connect(config={"python_enable_replacements": False}) as connection:
             connection.register("rows", rows)

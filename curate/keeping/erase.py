@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from curate.corpus import Corpus, source_of
 from curate.footage.quarantine import TAKEDOWN_RULE
 from curate.pack import describe_set, packing_digest
 from curate.packing.index import IndexFile, index_by_shard
-from curate.packing.manifest import MANIFEST
+from curate.packing.manifest import write_manifest
 from curate.packing.shards import members_of, write_tar
 from curate.packing.telling import samples_of
 from curate.storage.atomic import overwrite
@@ -175,4 +174,4 @@ def _swap_manifest(corpus: Corpus, name: str, manifest: dict[str, Any], fresh: d
             made = fresh.get(shard["shard"])
             index.add(made[1] if made else next(rows for name, rows in before if name == shard["shard"]))
         describe_set(corpus, folder, manifest, samples.rows.filter(pc.is_in(samples.rows["clip_id"], packed.combine_chunks())), index)
-    overwrite(corpus.filesystem, f"{folder}/{MANIFEST}", json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True).encode())
+    write_manifest(corpus.filesystem, folder, manifest)

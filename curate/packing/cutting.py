@@ -21,7 +21,7 @@ from curate.media.frames import Frames
 from curate.media.passes import Pass, passes
 from curate.media.remux import copied, with_sound
 from curate.media.sound import first_picture_s, flac, sound_of
-from curate.packing.pieces import Piece
+from curate.packing.pieces import SIZES, Piece
 from curate.packing.recognise import Recognition
 from curate.stage import Resources, Stage
 from curate.storage.atomic import filesystem_of
@@ -36,7 +36,7 @@ CLIP = pa.struct(
      ("fps", pa.float64()), ("keyframe", pa.int64())]
 )  # fmt: skip
 JOB = pa.schema([("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("clips", pa.list_(CLIP))])
-CUT = pa.schema([("clip_id", pa.string()), ("bytes", pa.int64()), ("problem", pa.string())])
+CUT = pa.schema([*SIZES, ("problem", pa.string())])
 ENCODER, SOUND_KEPT, COPIER = "x264@2", "aac@2", "copy@2"
 """Who encodes pictures and the sound beside them, who copies, and their versions: to be raised when the same settings give other bytes."""
 Made = TypeVar("Made")
@@ -79,12 +79,12 @@ class CutClips(Stage):
         filesystem, root = filesystem_of(self.folder)
         for job in rows.to_pylist():
             for clip, piece in self._pieces(job):
-                size = piece.store(filesystem, root, clip["clip_id"]) if isinstance(piece, Piece) else 0
-                yield _told([clip], size, None if isinstance(piece, Piece) else piece)
+                told = {"bytes": piece.store(filesystem, root, clip["clip_id"]), "sound": piece.sound is not None} if isinstance(piece, Piece) else {}
+                yield pa.Table.from_pylist([{"clip_id": clip["clip_id"], "problem": piece if isinstance(piece, str) else None, **told}], schema=CUT)
 
     def lost(self, rows: pa.Table, reason: str) -> Iterator[pa.Table]:
         for job in rows.to_pylist():
-            yield _told(job["clips"], 0, reason)
+            yield pa.Table.from_pylist([{"clip_id": clip["clip_id"], "problem": reason} for clip in job["clips"]], schema=CUT)
 
     def _pieces(self, job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Piece | str]]:
         """Each clip of a job, or why it could not be cut."""
@@ -157,7 +157,3 @@ def _attempt(make: Callable[[], Made]) -> Made | str:
         return make()
     except MediaError as error:
         return str(error)
-
-
-def _told(clips: Sequence[dict[str, Any]], size: int, problem: str | None) -> pa.Table:
-    return pa.Table.from_pylist([{"clip_id": clip["clip_id"], "bytes": size, "problem": problem} for clip in clips], schema=CUT)

@@ -1,6 +1,8 @@
 """Manifest: what a set of shards holds, where, made by what; it is written last, so where it is, the set is whole."""
 
+import io
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +10,7 @@ from fsspec import AbstractFileSystem
 
 from curate.corpus import Corpus
 from curate.storage import journal
+from curate.storage.atomic import put_file
 from schemas.recipe import Recipe
 
 MANIFEST = "MANIFEST"
@@ -44,6 +47,16 @@ def make_manifest(
         "shards": list(shards),
         "failed": [{"clip_id": clip_id, "reason": reason} for clip_id, reason in failed],
     }
+
+
+def write_manifest(filesystem: AbstractFileSystem, folder: str, manifest: Mapping[str, Any]) -> None:
+    """Write it in one step; it names every clip, so it is made a piece at a time."""
+    with tempfile.TemporaryFile(prefix="clipmill-manifest-") as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        text.writelines(json.JSONEncoder(indent=1, ensure_ascii=False, sort_keys=True).iterencode(manifest))
+        text.flush()
+        put_file(file, filesystem, f"{folder}/{MANIFEST}")
+        text.detach()
 
 
 def read_manifest(filesystem: AbstractFileSystem, folder: str) -> dict[str, Any] | None:

@@ -80,8 +80,8 @@ def sizes_of(filesystem: AbstractFileSystem, folder: str) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encoding: str, besides: str) -> int:
-    """Copy clips that other sets of the corpus hold in the same encoding into `folder`, as pieces; how many were.
+def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encoding: str, besides: str) -> pa.Table:
+    """Copy clips that other sets of the corpus hold in the same encoding into `folder`, as pieces; which were (schema SIZES).
 
     Args:
         corpus: whose shards to look through.
@@ -90,17 +90,16 @@ def take_from_shards(corpus: Corpus, folder: str, clip_ids: Sequence[str], encod
         encoding: digest of the encoding, as manifests tell it.
         besides: a set not to look in.
     """
-    wanted, taken = set(clip_ids), 0
+    wanted, taken = set(clip_ids), []
     for name in names_in(corpus.filesystem, corpus.path("shards")):
         root = corpus.path("shards", name)
         manifest = read_manifest(corpus.filesystem, root) if wanted and name != besides else None
         if manifest is None or manifest.get("encoding") != encoding:
             continue
         for clip_id, piece in _pieces_in(corpus, root, wanted):
-            piece.store(corpus.filesystem, folder, clip_id)
+            taken.append({"clip_id": clip_id, "bytes": piece.store(corpus.filesystem, folder, clip_id), "sound": piece.sound is not None})
             wanted.discard(clip_id)
-            taken += 1
-    return taken
+    return pa.Table.from_pylist(taken, schema=SIZES)
 
 
 def _pieces_in(corpus: Corpus, root: str, wanted: set[str]) -> Iterator[tuple[str, Piece]]:

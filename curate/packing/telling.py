@@ -67,16 +67,21 @@ class Samples:
 def samples_of(corpus: Corpus, name: str, phrases: Mapping[str, str] = NOTHING_TOLD) -> Iterator[Samples]:
     """Everything to be packed of a selection; captions followed by the recipe's phrases of `conditioning`."""
     corpus.gather()
-    chosen = corpus.read(f"selections/{name}", ["clip_id", "order"]).sort_by("clip_id")
     with on_disk() as told:
-        insert(told, "told", TOLD.empty_table(), "CREATE TABLE told AS")
-        rows = [SAMPLES.empty_table()]
-        for start in range(0, chosen.num_rows, STRETCH_CLIPS):
-            stretch = chosen.slice(start, STRETCH_CLIPS)
-            found = _stretch(corpus, dict(zip(stretch["clip_id"].to_pylist(), stretch["order"].to_pylist())), phrases)
-            insert(told, "told", pa.Table.from_pylist(found, schema=TOLD))
-            rows.append(pa.Table.from_pylist(found, schema=SAMPLES))
-        yield Samples(pa.concat_tables(rows).unify_dictionaries().combine_chunks().sort_by("place"), told)
+        yield Samples(_tell(corpus, name, phrases, told), told)
+
+
+def _tell(corpus: Corpus, name: str, phrases: Mapping[str, str], told: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Fill the table `told` with what is known of each clip; where each lies, in packing order (schema SAMPLES)."""
+    insert(told, "told", TOLD.empty_table(), "CREATE TABLE told AS")
+    chosen = corpus.read(f"selections/{name}", ["clip_id", "order"]).sort_by("clip_id")
+    rows = [SAMPLES.empty_table()]
+    for start in range(0, chosen.num_rows, STRETCH_CLIPS):
+        stretch = chosen.slice(start, STRETCH_CLIPS)
+        found = _stretch(corpus, dict(zip(stretch["clip_id"].to_pylist(), stretch["order"].to_pylist())), phrases)
+        insert(told, "told", pa.Table.from_pylist(found, schema=TOLD))
+        rows.append(pa.Table.from_pylist(found, schema=SAMPLES))
+    return pa.concat_tables(rows).unify_dictionaries().combine_chunks().sort_by("place")
 
 
 def _stretch(corpus: Corpus, places: Mapping[str, int], phrases: Mapping[str, str]) -> list[dict[str, Any]]:

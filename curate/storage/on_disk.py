@@ -13,7 +13,7 @@ from curate.storage.store import Snapshot
 from schemas.clip import CLIPS
 
 SORTING: dict[str, str | bool | int | float | list[str]] = {
-    "memory_limit": "512MB", "threads": 1, "preserve_insertion_order": False, "python_enable_replacements": False
+    "memory_limit": "256MB", "threads": 1, "preserve_insertion_order": False, "python_enable_replacements": False
 }  # fmt: skip
 """What is sorted or joined beyond this memory goes to disk."""
 

@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate import pack as pack_module
 from curate.corpus import CorpusError, open_corpus
 from curate.engine import run_here, run_on_ray
 from curate.media.encode import encode, encoder
 from curate.media.passes import Pass, passes
 from curate.media.sound import flac_problem, sound_of
 from curate.pack import pack
+from curate.packing import pieces
 from curate.packing.cutting import CutClips, jobs_of
 from curate.packing.manifest import read_manifest
 from curate.select import explain, select
@@ -206,6 +208,12 @@ def test_an_interrupted_pack_encodes_only_what_is_missing(corpus):
     report = packed(corpus, recipe(), run=counting)
     assert before and not before & set(counted) and report.clips == 5
     assert not (Path(report.folder) / "pieces").exists()
+
+
+def test_pieces_are_listed_once(corpus, monkeypatch):
+    listed = []
+    monkeypatch.setattr(pack_module, "sizes_of", lambda *given: listed.append(given) or pieces.sizes_of(*given))
+    assert packed(corpus, recipe()).clips == 5 and len(listed) == 1
 
 
 def test_a_clip_that_another_set_holds_is_not_encoded_again(corpus):
