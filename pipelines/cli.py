@@ -8,7 +8,7 @@ from pipelines.verbs.mistakes import mistakes_said_plainly
 VERBS = {
     "Make a corpus": (curating.curate, curating.add, curating.measure, curating.caption, curating.deduplicate, curating.select, curating.pack),
     "Look at it": (curating.report, searching.search, curating.calibrate, curating.export),
-    "Train and compare": (training.train, training.sample, training.ablate),
+    "Train and compare": (training.train, training.sample, training.evaluate, training.convert, training.ablate),
     "Keep it in order": (keeping.trace, keeping.takedown, keeping.verify, keeping.doctor),
 }
 

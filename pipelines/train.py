@@ -2,6 +2,7 @@
 
 import importlib.resources
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curate.trace import note_training
@@ -31,6 +32,13 @@ def read_run(file_or_name: str | Path) -> TrainingRun:
     return read_document(str(shipped / f"{file_or_name}.toml"), TrainingRun)
 
 
+def with_init(run: TrainingRun, init: str) -> TrainingRun:
+    """A run whose weights come from elsewhere. Image models have none of interpolation: a phase that starts from this run's base still does."""
+    only_images = all(part.startswith(("sd:", "x4:")) for part in init.split(","))
+    phases = tuple(phase if phase.init == "base" and only_images else phase.model_copy(update={"init": None}) for phase in run.phases)
+    return run.model_copy(update={"init": init, "phases": phases})
+
+
 def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener: Listener = quiet, init: str | None = None, workers: int = 1) -> Path:
     """Train a run's phases; the folder of the cascade. The corpus that the shards lie in remembers it, for lineage and takedowns.
 
@@ -38,7 +46,7 @@ def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener
         run: a run file, or the name of a shipped one.
         shards: what to train on, instead of what the run file names.
         out: folder of the run; an interrupted one goes on from there.
-        init: where weights come from, instead of what the run file says.
+        init: where weights come from, instead of what the run file and its phases say.
         workers: over how many workers of a Ray cluster; with more than one, `out` must be a folder that all see, and the listener hears nothing.
 
     Raises:
@@ -47,8 +55,10 @@ def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener
     from train.loop import train
 
     chosen = read_run(run)
-    changes = {name: value for name, value in (("shards", shards and str(shards)), ("init", init)) if value}
-    chosen = chosen.model_copy(update=changes)
+    if shards:
+        chosen = chosen.model_copy(update={"shards": str(shards)})
+    if init:
+        chosen = with_init(chosen, init)
     if not chosen.shards:
         raise DocumentError(f"run `{chosen.name}` names no shards: set `shards` in it, or give --shards with a folder that `clipmill pack` wrote")
     try:
@@ -62,17 +72,21 @@ def train_shards(run: str | Path, shards: str | Path | None, out: Path, listener
         note_training(chosen.shards, str(Path(out).resolve()))
 
 
-def sample_video(
-    checkpoint: str | Path,
-    prompt: str,
-    out: Path,
-    negative: str = "",
-    seed: int = 0,
-    steps: int | Mapping[str, int] = 25,
-    guidance: float | Mapping[str, float] = 4.0,
-    upto: str = "vsr",
-    listener: Listener = quiet,
-) -> Path:
+@dataclass(frozen=True)
+class Asking:
+    """How a video is sampled, as `Cascade.__call__` has it; `longer` is how often the base goes on from its last frame."""
+
+    negative_prompt: str = ""
+    seed: int = 0
+    steps: int | Mapping[str, int] = 25
+    guidance: float | Mapping[str, float] = 4.0
+    rescale: float = 0.0
+    sampler: str | None = None
+    longer: int = 0
+    upto: str = "vsr"
+
+
+def sample_video(checkpoint: str | Path, prompt: str, out: Path, asking: Asking | None = None, listener: Listener = quiet) -> Path:
     """Make a video from text with a trained cascade and write it, with content credentials; stages beyond `upto`, or not trained, are left out.
 
     Raises:
@@ -81,13 +95,25 @@ def sample_video(
     from train.cascade import STAGES, cascade_folder, open_cascade, write_mp4
     from train.credentials import sign_video
 
+    asked = asking or Asking()
     cascade = open_cascade(checkpoint)
-    if upto not in STAGES:
-        raise DocumentError(f"--upto {upto!r}: choose one of {', '.join(STAGES)}")
-    allowed = list(STAGES)[: list(STAGES).index(upto) + 1]
-    last = [stage for stage in cascade.stages if stage in allowed][-1:]
-    frames = cascade(prompt, negative or None, seed, steps, guidance, upto=last[0] if last else "base", listener=listener)
+    _check_stages(asked, tuple(STAGES))
+    allowed = list(STAGES)[: list(STAGES).index(asked.upto) + 1]
+    chosen = [stage for stage in cascade.stages if stage in allowed] or ["base"]
+    given = (asked.steps, asked.guidance, chosen[-1], asked.sampler, asked.rescale, asked.longer)
+    frames = cascade(prompt, asked.negative_prompt or None, asked.seed, *given, listener=listener)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_mp4(frames, out, INTERPOLATED_FPS if "interpolation" in cascade.stages and upto != "base" else BASE_FPS)
-    sign_video(out, cascade_folder(checkpoint), {"prompt": prompt, "negative_prompt": negative, "seed": seed, "steps": steps, "guidance": guidance})
+    write_mp4(frames, out, INTERPOLATED_FPS if "interpolation" in chosen else BASE_FPS)
+    sign_video(out, cascade_folder(checkpoint), {"prompt": prompt, **asdict(asked)})
     return out
+
+
+def _check_stages(asked: Asking, stages: tuple[str, ...]) -> None:
+    if asked.upto not in stages:
+        raise DocumentError(f"--upto {asked.upto!r}: choose one of {', '.join(stages)}")
+    for option, given in (("--steps", asked.steps), ("--guidance", asked.guidance)):
+        strange = [name for name in given if name not in stages] if isinstance(given, Mapping) else []
+        if strange:
+            raise DocumentError(f"{option} {strange[0]}=…: choose from {', '.join(stages)}")
+    if isinstance(asked.steps, Mapping) and "base" not in asked.steps:
+        raise DocumentError("--steps: say those of base too, such as base=50,vsr=10")

@@ -86,7 +86,11 @@ class TrainingRun(Document):
     shards: str = Field(default="", description="folder of a packed selection (with its MANIFEST), or a brace-expanded tar URL")
     held_out: str | None = Field(default=None, description="folder of shards to validate on")
     preset: Literal["tiny", "compact", "lavie"] = "tiny"
-    init: str = "scratch"
+    init: str = Field(
+        default="scratch",
+        description="first weights: `lavie:` a published .pt or a folder of all three, `sd:` and `x4:` image models in diffusers' layout (`sd:DIR,x4:DIR`), "
+        "`run:` an earlier run, or `scratch`",
+    )
     latent: Latent = Field(default="embedded", description="the latent space; `exact` is 2x2 patches of pixels and loses nothing")
     text: Literal["embedded", "clip"] = "embedded"
     models: str | None = Field(default=None, description="folder with the published autoencoder and text encoder, where `latent` or `text` asks for them")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from schemas.run import Phase
 from train.draws import generator
 
 
@@ -30,6 +31,10 @@ class Asked:
 
     def guidance_of(self, stage: str) -> float:
         return self.guidance.get(stage, 1.0) if isinstance(self.guidance, Mapping) else self.guidance if stage == "base" else 1.0
+
+    def sampler_of(self, phase: Phase) -> str:
+        """Flow is sampled by euler; `sampler`, or ddim, is for the other phases of the same cascade."""
+        return "euler" if phase.prediction == "flow" else self.sampler or "ddim"
 
     def noise(self, purpose: str, shape: Any) -> Tensor:
         """(1, *shape) for one purpose, drawn on the CPU so that every device samples the same video."""

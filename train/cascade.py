@@ -1,6 +1,7 @@
 """The cascade: base, interpolation and super-resolution as one pipeline that makes a video from text."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,20 +9,15 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging
-from torch import Tensor
 
 from schemas.document import DocumentError
-from schemas.run import Phase, TrainingRun
-from train.asked import Asked, Plain
+from schemas.run import TrainingRun
+from train.asked import Asked
 from train.clips import to_clip, to_frames, write_mp4
-from train.conditions import blend_keys, noise_low_resolution, resize_clip
-from train.draws import generator
 from train.encoders import LatentSpace, TextFeatures, latent_of, open_latent_space, open_text, published_folder
 from train.presets import STAGES
-from train.samplers import denoise, guided, in_chunks
-from train.tasks import TASKS, shown_keys
-
-LOW_RESOLUTION_NOISE = 50  # LaVie's noise level when it samples
+from train.samplers import SAMPLERS
+from train.stages import StageSampling
 
 
 class Cascade(DiffusionPipeline):
@@ -83,6 +79,7 @@ class Cascade(DiffusionPipeline):
         upto: str | None = None,
         sampler: str | None = None,
         guidance_rescale: float = 0.0,
+        longer: int = 0,
         listener: Callable[[str, float, float], None] = lambda what, done, total: None,
     ) -> np.ndarray:
         """A video, uint8 (F, H, W, 3).
@@ -93,20 +90,26 @@ class Cascade(DiffusionPipeline):
                 stages, which are shown most of the picture, take a quarter of it.
             guidance: scale for the base, or for each stage; 1 is none, which is what stages not named have.
             upto: the last stage to run; all that were trained when None.
-            sampler: ddpm, ddim, euler or dpm; euler for flow and ddim otherwise when None.
+            sampler: ddpm, ddim, euler or dpm, for every stage that is not trained on flow, which has its own euler; ddim when None.
+            guidance_rescale: how far guided answers get back the spread of unguided ones, 0 to 1 (Lin et al. 2024, section 3.4).
+            longer: how often the base goes on from its last frame, before the later stages.
 
         Raises:
-            DocumentError: a stage up to `upto` was not trained.
+            DocumentError: a stage up to `upto` was not trained, or `longer` asks of a base what it was not trained for.
         """
         chosen = self._stages_upto(upto)
+        self._check_sampler(sampler, chosen)
         asked = Asked(prompt, negative_prompt, seed, steps, guidance, sampler, guidance_rescale, listener, self.training_run.preset == "lavie")
-        latents = self._generate(asked)
-        clip = self.space_of("base").decode(latents)
+        base = self._at("base")
+        latents = base.generate(asked, self.device)
+        clip = base.space.decode(latents)
+        if longer:
+            clip = to_clip(self._extended(to_frames(clip), asked, longer)).to(self.device)
         if "interpolation" in chosen:
-            shared = self._spaces["base"] is self._spaces["interpolation"]
-            clip = self._interpolate(clip, asked, latents if shared else None)
+            shared = not longer and self._spaces["base"] is self._spaces["interpolation"]
+            clip = self._at("interpolation").interpolate(clip, asked, latents if shared else None)
         if "vsr" in chosen:
-            clip = self._upscale(clip, asked)
+            clip = self._at("vsr").upscale(clip, asked)
         return to_frames(clip)
 
     @torch.no_grad()
@@ -114,7 +117,7 @@ class Cascade(DiffusionPipeline):
         """More frames of a video of one's own: uint8 (K, H, W, 3) to (1 + scale·(K-1), H, W, 3)."""
         asked = Asked(prompt, None, seed, {"interpolation": steps}, {"interpolation": guidance})
         clip = to_clip(frames).to(self.device)
-        return to_frames(self._interpolate(clip, asked))
+        return to_frames(self._at("interpolation").interpolate(clip, asked))
 
     @torch.no_grad()
     def upscale(
@@ -134,7 +137,7 @@ class Cascade(DiffusionPipeline):
             add_noise: whether they are; not where they are as noisy as that already.
         """
         asked = Asked(prompt, None, seed, {"vsr": steps}, {"vsr": guidance})
-        return to_frames(self._upscale(to_clip(frames).to(self.device), asked, noise_level, add_noise))
+        return to_frames(self._at("vsr").upscale(to_clip(frames).to(self.device), asked, noise_level, add_noise))
 
     @torch.no_grad()
     def extend(self, frames: np.ndarray, prompt: str, times: int = 1, seed: int = 0, steps: int = 25, guidance: float = 4.0) -> np.ndarray:
@@ -147,90 +150,28 @@ class Cascade(DiffusionPipeline):
         Raises:
             DocumentError: the base was not trained with `first_frame`.
         """
-        if self._phase("base").first_frame == 0:
+        return self._extended(frames, Asked(prompt, None, seed, steps, guidance), times)
+
+    def _extended(self, frames: np.ndarray, asked: Asked, times: int) -> np.ndarray:
+        base = self._at("base")
+        if base.phase.first_frame == 0:
             raise DocumentError("this base was not trained to go on from a frame: set `first_frame` (say 0.3) in its phase and train it")
-        parts, space = [frames], self.space_of("base")
+        parts = [frames]
         for turn in range(times):
-            last = space.encode(to_clip(parts[-1][-1:]).to(self.device))
-            further = self._generate(Asked(prompt, None, seed + turn + 1, steps, guidance), last)
-            parts.append(to_frames(space.decode(further))[1:])
+            last = base.space.encode(to_clip(parts[-1][-1:]).to(self.device))
+            further = base.generate(replace(asked, seed=asked.seed + turn + 1), self.device, last)
+            parts.append(to_frames(base.space.decode(further))[1:])
         return np.concatenate(parts)
 
-    def _generate(self, asked: Asked, first_frame: Tensor | None = None) -> Tensor:
-        phase = self._phase("base")
-        space = self._spaces["base"]
-        shrink = space.downscale
-        noise = asked.noise("base", (space.channels, phase.frames, phase.height // shrink, phase.width // shrink)).to(self.device)
-        return self._denoise("base", noise, asked, lambda noised, time, text: self.base(noised, time, text), first_frame=first_frame)
+    def _at(self, stage: str) -> StageSampling:
+        phase = next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])
+        return StageSampling(stage, getattr(self, stage), phase, self.space_of(stage), self.text_of(stage))
 
-    def _interpolate(self, clip: Tensor, asked: Asked, keys: Tensor | None = None) -> Tensor:
-        """All frames (1, 3, F, H, W), from the key frames, and their latents where they are known."""
-        phase, space = self._phase("interpolation"), self.space_of("interpolation")
-        keys = space.encode(clip) if keys is None else keys
-        condition = shown_keys(keys, phase)
-        noise = asked.noise("interpolation", (space.channels, *condition.shape[2:])).to(keys)
-
-        def answer(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
-            return self.interpolation(torch.cat([noised, condition.expand(len(noised), -1, -1, -1, -1)], dim=1), time, text)
-
-        plain = Plain(blend_keys(clip, phase.scale), blend_keys(keys, phase.scale)) if phase.start == "plain" else None
-        return self._decoded(space, self._denoise("interpolation", noise, asked, answer, plain), plain)
-
-    def _upscale(self, low: Tensor, asked: Asked, noise_level: int | None = None, add_noise: bool = True) -> Tensor:
-        phase = self._phase("vsr")
-        height, width = low.shape[-2] * phase.scale, low.shape[-1] * phase.scale
-        level = torch.tensor([min(LOW_RESOLUTION_NOISE, phase.noise_level) if noise_level is None else noise_level], device=low.device)
-        noised_low = noise_low_resolution(low, asked.noise("low resolution", low.shape[1:]).to(low), level) if add_noise else low
-        space = self.space_of("vsr")
-        large = resize_clip(noised_low, height, width).clamp(-1, 1)
-        plain = Plain(large, space.encode(large)) if phase.start == "plain" else None
-        seen = resize_clip(noised_low, height // space.downscale, width // space.downscale)
-        noise = asked.noise("vsr", (space.channels, *seen.shape[2:])).to(low)
-
-        def answer(noised: Tensor, time: Tensor, text: Tensor, span: slice) -> Tensor:
-            both = len(noised)
-            return self.vsr(noised, time, text, low_res=seen[:, :, span].expand(both, -1, -1, -1, -1), class_labels=level.expand(both))
-
-        def chunked(noised: Tensor, time: Tensor, text: Tensor) -> Tensor:
-            return in_chunks(lambda part, at, span: answer(part, at, text, span), noised.shape[2], phase.frames, phase.frames // 4)(noised, time)
-
-        return self._decoded(space, self._denoise("vsr", noise, asked, chunked, plain), plain)
-
-    @staticmethod
-    def _decoded(space: LatentSpace, latents: Tensor, plain: Plain | None) -> Tensor:
-        """The clip of some latents; where a plain answer was improved on, that answer and what the latents add to it, so that detail
-        which the latent space cannot hold is kept."""
-        if plain is None:
-            return space.decode(latents)
-        return (plain.clip + space.decode(latents) - space.decode(plain.latents)).clamp(-1, 1)
-
-    def _denoise(
-        self,
-        stage: str,
-        noise: Tensor,
-        asked: Asked,
-        answer: Callable[[Tensor, Tensor, Tensor], Tensor],
-        plain: Plain | None = None,
-        first_frame: Tensor | None = None,
-    ) -> Tensor:
-        """Sample a stage under guidance."""
-        phase, scale, steps = self._phase(stage), asked.guidance_of(stage), asked.steps_of(stage)
-        null = TASKS[phase.task].null_caption if asked.negative_prompt is None else asked.negative_prompt
-        text = self.text_of(stage).encode([asked.prompt] if scale == 1 else [asked.prompt, null]).to(self.device)
-
-        def network(noised: Tensor, time: Tensor) -> Tensor:
-            if scale == 1:
-                return answer(noised, time, text)
-            conditional, unconditional = answer(noised.expand(2, -1, -1, -1, -1), time, text).chunk(2)
-            return guided(conditional, unconditional, scale, asked.guidance_rescale)
-
-        sampler = asked.sampler or ("euler" if phase.prediction == "flow" else "ddim")
-        chance = generator(asked.seed, "sampler", stage)
-        start = noise if plain is None else plain.latents
-        return denoise(network, start, phase, sampler, steps, chance, first_frame, lambda done: asked.listener(f"sample {stage}", done, steps))
-
-    def _phase(self, stage: str) -> Phase:
-        return next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])
+    def _check_sampler(self, sampler: str | None, chosen: tuple[str, ...]) -> None:
+        if sampler is not None and sampler not in SAMPLERS:
+            raise DocumentError(f"sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}")
+        if sampler not in (None, "euler") and all(self._at(stage).phase.prediction == "flow" for stage in chosen):
+            raise DocumentError(f"sampler {sampler!r}: every stage of this cascade was trained on flow, which euler alone samples")
 
     def _stages_upto(self, upto: str | None) -> tuple[str, ...]:
         names = tuple(STAGES)

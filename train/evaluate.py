@@ -13,6 +13,7 @@ from train.conditions import blend_keys, resize_clip
 from train.data import ClipReader
 from train.distances import Estimate, estimate, frechet, kernel_distance, resampled
 from train.features import EmbeddedFeatures, FeatureModel, clip_features
+from train.metrics import LEVELS, held_out_losses
 from train.quality import flicker, lpips, perceptual_distance, psnr, ssim, temporal_consistency
 from train.shards import Shards
 
@@ -58,6 +59,7 @@ def score_cascade(
         clips = [reader.clip(entry, None)[:2] for entry in reader.clips[:most_clips]]
         told = [(frames.permute(0, 2, 3, 1).numpy(), caption) for frames, caption in clips]
         found = measured[stage](cascade, phase, told, model, seed, (steps, guidance), listener)
+        found |= _losses_by_level(checkpoint, shards, phase.task, seed, most_clips)
         rows += [_row(stage, metric, value, named) for metric, (value, named) in found.items()]
     return pa.Table.from_pylist(rows, schema=SCORES)
 
@@ -68,6 +70,12 @@ Clips = list[tuple[np.ndarray, str]]
 
 def _row(stage: str, metric: str, value: Estimate, named: str | None) -> dict[str, object]:
     return {"stage": stage, "metric": metric, "value": value.mean, "low": value.low, "high": value.high, "count": value.count, "model": named}
+
+
+def _losses_by_level(checkpoint: Path | str, shards: str, task: str, seed: int, most_clips: int) -> Found:
+    """The held-out loss at each diffusion time, over clips."""
+    rows = held_out_losses(checkpoint, shards, task, seed, most_clips=most_clips).to_pylist()
+    return {f"held_out_loss_at_{level}": (estimate([row["loss"] for row in rows if row["level"] == level]), None) for level in LEVELS}
 
 
 def _score_base(cascade: Cascade, phase: Phase, clips: Clips, model: FeatureModel, seed: int, asked: tuple[int, float], listener: Listener) -> Found:

@@ -17,6 +17,9 @@ from train.lavie_config import translate_config
 from train.presets import Stage, unet_config
 from train.unet import VideoUNet
 
+PUBLISHED_NAMES: dict[str, str] = {stage: f"lavie_{stage}.pt" for stage in ("base", "interpolation", "vsr")}
+"""The files that were released, in one folder."""
+
 
 def stage_of(state_dict: Mapping[str, Tensor]) -> Stage:
     """Which of the three networks a state dict belongs to, told by the names of its temporal attention."""

@@ -1,5 +1,6 @@
 """The logbook of a run: JSON lines, and the same numbers for TensorBoard."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,10 @@ class Logbook:
 
 
 def _wandb_run(folder: Path, run: TrainingRun, task: str) -> Any:
-    """A run of Weights & Biases that goes on when this one is resumed."""
+    """A run of Weights & Biases that goes on when this one is resumed; another folder is another run, whatever its name."""
     try:
         import wandb
     except ImportError:
         raise DocumentError("wandb = true needs the package wandb; pip install wandb, or leave it out") from None
-    return wandb.init(project="clipmill", name=f"{run.name}-{task}", id=f"{run.name}-{run.seed}-{task}", resume="allow", dir=folder, config=run.model_dump())
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    return wandb.init(project="clipmill", name=f"{run.name}-{task}", id=f"{run.name}-{task}-{place}", resume="allow", dir=folder, config=run.model_dump())

@@ -23,7 +23,7 @@ from train.optimization import WeightAverage, choose_trainable, learning_rate, m
 from train.shards import Shards
 from train.tasks import TASKS, Task
 from train.unet import VideoUNet
-from train.weights import initialise
+from train.weights import initialise, spec_for
 from train.world import World
 
 Listener = Callable[[str, float, float], None]
@@ -144,8 +144,8 @@ class PhaseTraining:
 
     def _network(self) -> Any:
         network: Any = self.task.network(self.run)
-        if isinstance(network, VideoUNet):
-            spec = self.phase.init or self.run.init
+        if isinstance(network, VideoUNet) and self.task.stage is not None:
+            spec = self.phase.init or spec_for(self.run.init, self.task.stage)
             spec = f"run:{self.folder / 'cascade' / 'base'}" if spec == "base" else spec
             initialise(network, spec, self.run.seed)
             if self.phase.gradient_checkpointing:

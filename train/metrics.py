@@ -37,6 +37,7 @@ def held_out_losses(
     levels: Sequence[int] = LEVELS,
     region: tuple[float, float, float, float] | None = None,
     listener: Callable[[str, float, float], None] = lambda what, done, total: None,
+    most_clips: int | None = None,
 ) -> pa.Table:
     """The losses of a trained phase on every clip of some shards at fixed noise levels.
 
@@ -49,6 +50,7 @@ def held_out_losses(
         task: `autoencode`, `text_to_video`, `interpolate` or `upscale`, one that the run has trained.
         levels: diffusion times, 0 to 999.
         region: left, top, right, bottom as shares of the picture, for the loss inside it.
+        most_clips: how many clips are used, the first in packing order.
 
     Returns:
         A table of schema HELD_OUT, ordered by clip and level.
@@ -57,6 +59,7 @@ def held_out_losses(
         DocumentError: no such checkpoint, phase or shards.
     """
     asked, network, reader = open_task(Path(checkpoint), shards, task)
+    reader.clips = reader.clips[:most_clips]
     wrong = wrong_captions(reader, seed)
     rows: list[dict[str, object]] = []
     done = 0

@@ -47,7 +47,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], phase: Phase) -> torch.op
         try:
             from bitsandbytes.optim import AdamW8bit
         except ImportError:
-            raise DocumentError("optimizer = 'adamw-8bit' needs the package bitsandbytes and a GPU; install it, or choose adamw") from None
+            raise DocumentError("optimizer = 'adamw-8bit' needs the package bitsandbytes: pip install bitsandbytes, or choose adamw") from None
         return AdamW8bit(parameters, lr=phase.learning_rate, betas=BETAS, weight_decay=phase.weight_decay)
     fused = True if phase.optimizer == "adamw-fused" else None
     return torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=BETAS, weight_decay=phase.weight_decay, fused=fused)

@@ -11,12 +11,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from schemas.document import DocumentError
-from train.lavie import read_published, used_weights
+from train.lavie import PUBLISHED_NAMES, read_published, used_weights
 from train.lavie_config import SAME_NAME
 from train.presets import TEMPORAL, Stage
 from train.unet import VideoUNet, is_temporal
 
-SPECS = "scratch, lavie:FILE.pt, sd:FOLDER, x4:FOLDER or run:FOLDER"
+SPECS = "scratch, lavie:PATH, sd:FOLDER, x4:FOLDER, sd:FOLDER,x4:FOLDER or run:FOLDER"
+IMAGE_MODELS: dict[str, tuple[Stage, ...]] = {"sd": ("base", "interpolation"), "x4": ("vsr",)}
+"""Which stages an image model has the geometry of."""
 # What must agree for weights of equal shapes to be the same function.
 FUNCTIONAL = (
     "block_out_channels",
@@ -42,6 +44,21 @@ class Start:
 
     def __str__(self) -> str:
         return f"{self.spec}: {len(self.loaded)} tensors loaded, {len(self.fresh)} fresh, {len(self.unused)} of the source unused"
+
+
+def spec_for(spec: str, stage: Stage) -> str:
+    """Which of several sources, joined by commas, is for a stage; of a folder of published checkpoints, which file.
+
+    Raises:
+        DocumentError: none is.
+    """
+    parts = [part.strip() for part in spec.split(",")]
+    found = next((part for part in parts if stage in IMAGE_MODELS.get(part.partition(":")[0], (stage,))), None)
+    if found is None:
+        other = "x4:FOLDER (the x4 upscaler)" if stage == "vsr" else "sd:FOLDER (Stable Diffusion 1.4)"
+        raise DocumentError(f"init = {spec!r} has no weights for the stage {stage}: add {other}, such as sd:FOLDER,x4:FOLDER")
+    kind, _, path = found.partition(":")
+    return f"{found}/{PUBLISHED_NAMES[stage]}" if kind == "lavie" and Path(path).is_dir() else found
 
 
 def initialise(model: VideoUNet, spec: str, seed: int) -> Start:

@@ -14,7 +14,7 @@ from pipelines.curate import curate
 from pipelines.demo.footage import prepare_footage
 from pipelines.progress import Listener, progress_shown
 from pipelines.report import Extras, write_report
-from pipelines.train import sample_video, train_shards
+from pipelines.train import Asking, sample_video, train_shards
 from pipelines.verbs.mistakes import mistakes_said_plainly
 from pipelines.verbs.options import console, engine_named, funnel_shown
 from schemas.recipe import read_recipe
@@ -56,7 +56,7 @@ def run(out: Path, on, listener: Listener) -> dict[str, object]:
     with _timed("three training phases and their autoencoder"):
         checkpoint = train_shards("demo", curated.shards.folder, out / "model", listener)
     with _timed("a sampled video"):
-        video = sample_video(checkpoint, PROMPT, out / "sample.mp4", steps=STEPS, guidance=2.0, listener=listener)
+        video = sample_video(checkpoint, PROMPT, out / "sample.mp4", Asking(steps=STEPS, guidance=2.0), listener)
     with _timed("the ablation"):
         ablation = ablate("demo", out / "ablation", corpus=str(out / "corpus"), on=on, listener=listener)
     report = write_report(curated.corpus, curated.selection.name, Extras(video, PROOF.format(prompt=PROMPT), ablation.verdicts))

@@ -37,5 +37,19 @@ def test_wandb_is_asked_for_by_name_where_it_is_not_installed(tmp_path: Path) ->
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_the_8_bit_optimizer_is_refused_with_what_it_needs() -> None:
-    with pytest.raises(DocumentError, match="needs the package bitsandbytes and a GPU"):
+    with pytest.raises(DocumentError, match="needs the package bitsandbytes: pip install"):
         make_optimizer([torch.nn.Parameter(torch.zeros(1))], PHASE.model_copy(update={"optimizer": "adamw-8bit"}))
+
+
+def test_the_8_bit_optimizer_learns_as_the_whole_one_does() -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    ends = []
+    for name in ("adamw", "adamw-8bit"):
+        weight = torch.nn.Parameter(torch.linspace(-2, 2, 8192))
+        optimizer = make_optimizer([weight], PHASE.model_copy(update={"optimizer": name, "learning_rate": 0.05}))
+        for _ in range(30):
+            optimizer.zero_grad()
+            weight.square().mean().backward()
+            optimizer.step()
+        ends.append(weight.square().mean().item())
+    assert ends[1] == pytest.approx(ends[0], rel=0.1) and ends[0] < 0.1

@@ -73,6 +73,8 @@ def test_a_cascade_is_scored_at_every_stage(trained: Path, held_out_shards: Path
     assert {stage for stage, _ in found} == {"base", "interpolation", "vsr"}
     assert found["base", "frechet_clips"]["model"] == "efficientnet-lite0"
     assert found["interpolation", "psnr"]["count"] == 3
+    losses = [found["vsr", f"held_out_loss_at_{level}"] for level in (100, 300, 500, 700, 900)]
+    assert all(row["count"] == 3 and row["low"] < row["high"] for row in losses)
     for stage in ("interpolation", "vsr"):
         gain = found[stage, "psnr"]["value"] - found[stage, "psnr_of_plain"]["value"]
         assert found[stage, "psnr_gain"]["value"] == pytest.approx(gain)

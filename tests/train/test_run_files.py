@@ -7,7 +7,7 @@ import pytest
 
 from curate.corpus import open_corpus
 from curate.trace import trace
-from pipelines.train import read_run, sample_video, train_shards
+from pipelines.train import Asking, read_run, sample_video, train_shards
 from schemas.document import DocumentError
 from train.credentials import read_credentials
 
@@ -74,7 +74,7 @@ def test_a_run_file_trains_and_its_cascade_samples_a_signed_video(tmp_path: Path
     (tmp_path / "run.toml").write_text(SMALL)
     checkpoint = train_shards(tmp_path / "run.toml", shards, tmp_path / "model")
     heard: list[str] = []
-    made = sample_video(checkpoint, "a square", tmp_path / "out" / "made.mp4", steps=2, listener=lambda what, done, total: heard.append(what))
+    made = sample_video(checkpoint, "a square", tmp_path / "out" / "made.mp4", Asking(steps=2), listener=lambda what, done, total: heard.append(what))
     assert made.stat().st_size > 500
     assert heard == ["sample base"] * 2
     assert read_credentials(made) is not None

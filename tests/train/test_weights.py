@@ -151,7 +151,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, image_fol
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("stable-diffusion:here", "choose scratch, lavie:FILE.pt, sd:FOLDER, x4:FOLDER or run:FOLDER"),
+        ("stable-diffusion:here", "choose scratch, lavie:PATH, sd:FOLDER, x4:FOLDER, sd:FOLDER,x4:FOLDER or run:FOLDER"),
         ("sd:", "choose scratch"),
         ("sd:nowhere", "no config.json"),
         ("run:nowhere", "no config.json"),
