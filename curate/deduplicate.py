@@ -1,8 +1,8 @@
 """Deduplicate: clusters of clips that show the same footage, each around its best copy; writes `duplicates`, and removes nothing.
 
-Descriptors of proxies find likely pairs (`neighbours`), laying pictures and times over one another decides (`compare`). Clips come best
-first; each joins the best copy that it agrees with, or becomes one itself. So every member agrees with its cluster's best copy, and two clips
-never come together through a third alone.
+Descriptors of proxies find near pairs (`neighbours`), a glance at miniatures leaves the likely ones (`glance`), and laying pictures and times over one
+another decides (`compare`). Clips come best first; each joins the best copy that it agrees with, or becomes one itself. So every member agrees with its
+cluster's best copy, and two clips never come together through a third alone.
 """
 
 import tempfile
@@ -15,21 +15,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.copies.compare import same_footage
-from curate.copies.fingerprint import CROPS, DIMENSIONS, MIRROR, VERSION, Footage, Still, descriptors, footage, still
+from curate.copies.compare import LEAST_ALONE, same_footage, shown
+from curate.copies.fingerprint import CROPS, MIRROR, SIDE, VERSION, Described, Footage, Still, footage, miniature, still
+from curate.copies.glance import alike
 from curate.copies.leaders import Agreement, Led, lead
-from curate.copies.neighbours import Views, near_pairs
-from curate.copies.rank import NEEDED, Numbers, best_first, comparable
+from curate.copies.neighbours import Likely, Views, near_pairs
+from curate.copies.rank import COMPARED, NEEDED, Kinship, Numbers, best_first
 from curate.corpus import Corpus, open_corpus
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.stage import Resources, Stage
 from schemas.clip import CLIPS, DEDUPLICATED
 
 FINGERPRINTS = f"embeddings/{VERSION}"
-DESCRIBED = pa.schema([("clip_id", pa.string()), ("descriptors", pa.binary())])
+DESCRIBED = pa.schema([("clip_id", pa.string()), ("miniatures", pa.binary())])
 DUPLICATES = pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED])
-NEAR = 0.93
-"""Cosine of two descriptors from which clips are compared."""
+NEAR = 0.87
+"""Cosine of two descriptors from which pictures are glanced at."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,12 @@ def deduplicate(corpus: Corpus, mirror: bool = False, *, run: Engine = run_here,
     """
     describe(corpus, run, listener)
     clips = corpus.table("clips", columns=list(NEEDED))
-    ranked = clips.take(best_first(clips))
+    ranked = clips.take(best_first(clips)).select(COMPARED)
+    del clips  # millions of rows, which are not needed twice
     with tempfile.TemporaryDirectory(prefix="clipmill-deduplicate-") as folder:
-        vectors, owners = _described(corpus, Numbers(ranked["clip_id"]), Path(folder) / "descriptors")
-        pairs = near_pairs(vectors, owners, NEAR, _views(mirror))
-    pairs = pairs[comparable(ranked, pairs)]
+        miniatures, owners = _miniatures(corpus, Numbers(ranked["clip_id"]), Path(folder) / "miniatures")
+        likely = _likely(miniatures, owners, Kinship(ranked), mirror)
+        pairs = near_pairs(Described(miniatures), owners, NEAR, _views(mirror), likely, Path(folder), listener)
     led = lead(ranked.num_rows, pairs, _agreement(corpus, ranked, mirror), listener, "compare")
     corpus.replace("duplicates", _duplicates(ranked["clip_id"], led))
     followed = led.leaders[led.leaders != np.arange(len(led.leaders))]
@@ -79,10 +81,10 @@ def _duplicates(clip_ids: pa.ChunkedArray, led: Led) -> pa.Table:
 
 
 class Describe(Stage):
-    """Descriptors of every proxy of a clip, as float16 bytes (pictures, CROPS, DIMENSIONS)."""
+    """Miniatures of the proxies of a clip that show enough to be looked for, as uint8 bytes (pictures, SIDE, SIDE)."""
 
     reads: ClassVar = frozenset({"clip_id", "content_box"})
-    writes: ClassVar = frozenset({"clip_id", "descriptors"})
+    writes: ClassVar = frozenset({"clip_id", "miniatures"})
     resources = Resources(cpus=1, memory_gb=0.5)
     batch_rows = 128
 
@@ -92,14 +94,13 @@ class Describe(Stage):
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         clips = rows.select(["clip_id", "content_box"]).to_pylist()
         seen = stills_of(open_corpus(self.corpus_url), clips)
-        made = [
-            np.stack([descriptors(one.luma) for one in seen[row["clip_id"]]]).astype(np.float16).tobytes() if seen[row["clip_id"]] else b"" for row in clips
-        ]
+        telling = {name: [one.luma for one in stills if shown(one.luma, one.luma) >= LEAST_ALONE] for name, stills in seen.items()}
+        made = [b"".join(miniature(luma).tobytes() for luma in telling[row["clip_id"]]) for row in clips]
         yield pa.table([rows["clip_id"], pa.array(made, pa.binary())], schema=DESCRIBED)
 
 
 def describe(corpus: Corpus, run: Engine, listener: Listener) -> None:
-    """Make and commit the descriptors of clips that have none."""
+    """Make and commit the miniatures of clips of which none were made."""
     clips = corpus.table("clips", columns=["clip_id", "content_box"])
     if FINGERPRINTS in corpus.names("embeddings/"):
         clips = clips.filter(pc.invert(pc.is_in(clips["clip_id"], corpus.read(FINGERPRINTS, ["clip_id"])["clip_id"].combine_chunks())))
@@ -121,17 +122,30 @@ def stills_of(corpus: Corpus, clips: Sequence[dict[str, Any]]) -> dict[str, list
     return found
 
 
-def _described(corpus: Corpus, numbers: Numbers, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Descriptors of all clips, float16 (N, CROPS, DIMENSIONS) mapped from a file, and the number of the clip that each row is of."""
+def _miniatures(corpus: Corpus, numbers: Numbers, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Miniatures of all clips, uint8 (N, SIDE, SIDE) mapped from a file, and the number of the clip that each is of."""
     owners = [np.empty(0, np.int64)]
     with open(file, "wb") as out:
-        for rows in corpus.batches(FINGERPRINTS, ["clip_id", "descriptors"]):
-            for number, data in zip(numbers.of(rows["clip_id"]).tolist(), rows["descriptors"].to_pylist()):
-                if number >= 0 and data:
-                    out.write(data)
-                    owners.append(np.full(len(data) // (2 * len(CROPS) * DIMENSIONS), number, np.int64))
-    shape = (sum(map(len, owners)), len(CROPS), DIMENSIONS)
-    return np.memmap(file, np.float16, "r", shape=shape) if shape[0] else np.empty(shape, np.float16), np.concatenate(owners)
+        for rows in corpus.batches(FINGERPRINTS, ["clip_id", "miniatures"]):
+            number = numbers.of(rows["clip_id"])
+            known = rows["miniatures"].filter(pa.array(number >= 0))
+            out.writelines(data.as_buffer() for data in known if data.is_valid)
+            pictures = pc.fill_null(pc.binary_length(known), 0).to_numpy() // SIDE**2
+            owners.append(np.repeat(number[number >= 0], pictures))
+    shape = (sum(map(len, owners)), SIDE, SIDE)
+    return np.memmap(file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8), np.concatenate(owners)
+
+
+def _likely(miniatures: np.ndarray, owners: np.ndarray, kinship: Kinship, mirror: bool) -> Likely:
+    """Which pairs of miniatures are of clips that could be copies, and pass a glance; every other view is mirrored if any is."""
+
+    def likely(first: np.ndarray, second: np.ndarray, view: int) -> np.ndarray:
+        told = kinship.comparable(owners[first], owners[second])
+        asked = np.flatnonzero(told)
+        told[asked] = alike(miniatures[first[asked]], miniatures[second[asked]], np.full(len(asked), mirror and view % 2 == 1))
+        return told
+
+    return likely
 
 
 def _views(mirror: bool) -> Views:

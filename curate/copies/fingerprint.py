@@ -1,18 +1,18 @@
-"""Fingerprints: what of a clip's proxies is needed to find its copies: small luma pictures, and descriptors that near-copies share.
+"""Fingerprints: what of a clip's proxies is needed to find its copies: small luma pictures, miniatures of them, and descriptors that near-copies share.
 
 A descriptor is the low frequencies of a picture's cosine transform, as in perceptual hashing (Zauner 2010, "Implementation and
-benchmarking of perceptual image hash functions"), kept as numbers instead of signs and weighted by frequency so that fine structure counts
-as much as coarse. Contrast, brightness, re-encoding and scale leave it nearly as it is; a mirror flips the sign of known entries; crops are
-met by describing the picture's centre as well.
+benchmarking of perceptual image hash functions"), kept as numbers instead of signs. The picture is first divided by its contrast nearby, for what pictures
+of different things have in common is where they are light and dark. Brightness, re-encoding and scale leave a descriptor nearly as it is; a mirror flips
+the sign of known entries; crops are met by describing the picture's centre as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-VERSION = "fingerprint@1"
+VERSION = "fingerprint@2"
 WIDTH = 128
 """Pixels of the small pictures' width."""
 CROPS = (1.0, 0.9, 0.82)
@@ -21,10 +21,23 @@ BLUR = 1.0
 """Pixels by which they are smoothed, so that a shift by less than a pixel matters little."""
 LEAST_DETAIL = 6.0
 """Luma deviation below which a picture (black, a plain title) is evidence of nothing."""
-SIDE, LOW = 32, 8
+SIDE, LOW = 24, 10
+"""Pixels of a miniature's sides, whatever the picture's shape, and the frequencies described."""
+NEARBY, EVEN = 4.0, 0.1
+"""Pixels of a miniature within which contrast is evened out, and the share of the whole picture's deviation that plain parts are granted."""
+
+
+def _window(share: float) -> np.ndarray:
+    """Takes SIDE pixels to as many that show the middle `share` of them, by linear interpolation: float32 (SIDE, SIDE)."""
+    at = np.clip(((1 - share) / 2 + share * (np.arange(SIDE) + 0.5) / SIDE) * SIDE - 0.5, 0, SIDE - 1)
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(SIDE))).astype(np.float32)
+
+
 _ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
 _CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
-_WEIGHTS = (1.0 + _ROWS + _COLUMNS)[_CHOSEN]
+_COSINES = cv2.dct(np.eye(SIDE, dtype=np.float32), flags=cv2.DCT_ROWS).T[:LOW]
+_CENTRES = np.stack([_COSINES @ _window(share) for share in CROPS])
+_SMOOTH = cv2.GaussianBlur(np.eye(SIDE, dtype=np.float32), (1, 0), sigmaX=1e-3, sigmaY=NEARBY)
 DIMENSIONS = int(_CHOSEN.sum())
 MIRROR = np.where(_COLUMNS % 2 == 1, -1, 1)[_CHOSEN].astype(np.float32)
 """Multiplies a descriptor into that of the mirrored picture."""
@@ -49,7 +62,7 @@ class Footage:
 
 def footage(length_s: float, stills: Sequence[Still]) -> Footage:
     """A clip's pictures with their descriptors."""
-    return Footage(length_s, tuple(stills), tuple(descriptors(one.luma) for one in stills))
+    return Footage(length_s, tuple(stills), tuple(descriptors(np.stack([miniature(one.luma) for one in stills]))) if stills else ())
 
 
 def still(image: bytes, time_s: float, content_box: Sequence[float] | None) -> Still | None:
@@ -73,20 +86,30 @@ def still(image: bytes, time_s: float, content_box: Sequence[float] | None) -> S
     return Still(time_s, small) if small.std() >= LEAST_DETAIL else None
 
 
-def descriptors(luma: np.ndarray) -> np.ndarray:
-    """Descriptors of a picture's centre parts: float32 (len(CROPS), DIMENSIONS), each of unit length."""
-    return np.stack([_descriptor(part) for part in _centres(luma)])
+def miniature(luma: np.ndarray) -> np.ndarray:
+    """A luma picture as uint8 (SIDE, SIDE)."""
+    return np.clip(np.round(cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA)), 0, 255).astype(np.uint8)
 
 
-def _centres(luma: np.ndarray) -> Iterator[np.ndarray]:
-    height, width = luma.shape
-    for share in CROPS:
-        rows, columns = round(height * share), round(width * share)
-        top, left = (height - rows) // 2, (width - columns) // 2
-        yield luma[top : top + rows, left : left + columns]
+def descriptors(miniatures: np.ndarray) -> np.ndarray:
+    """Descriptors of the centre parts of miniatures (N, SIDE, SIDE): float32 (N, len(CROPS), DIMENSIONS), each of unit length."""
+    raised = miniatures.astype(np.float32)
+    raised = raised - _SMOOTH @ raised @ _SMOOTH.T
+    contrast = np.sqrt(np.maximum(_SMOOTH @ raised**2 @ _SMOOTH.T, 0))
+    raised /= contrast + EVEN * raised.std(axis=(1, 2), keepdims=True) + 1e-6
+    low = (_CENTRES @ raised[:, None] @ _CENTRES.transpose(0, 2, 1))[..., _CHOSEN]
+    return low / (np.linalg.norm(low, axis=-1, keepdims=True) + 1e-9)
 
 
-def _descriptor(luma: np.ndarray) -> np.ndarray:
-    square = cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    low = cv2.dct(square - square.mean())[:LOW, :LOW][_CHOSEN] * _WEIGHTS
-    return (low / (np.linalg.norm(low) + 1e-9)).astype(np.float32)
+class Described:
+    """Descriptors (N, len(CROPS), DIMENSIONS) of miniatures that may lie in a file, made when they are asked for."""
+
+    def __init__(self, miniatures: np.ndarray) -> None:
+        self._miniatures = miniatures
+        self.shape = (len(miniatures), len(CROPS), DIMENSIONS)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        return descriptors(self._miniatures[rows])

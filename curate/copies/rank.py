@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NEEDED = ("clip_id", "source_id", "media_type", "shot_index", "start_s", "end_s", "width", "height", "content_box", "watermark", "technical")
+COMPARED = ("clip_id", "source_id", "media_type", "shot_index", "start_s", "end_s", "content_box")
+"""Of these, what is needed once they are ranked."""
 OVERLAID = 0.5
 
 
@@ -48,8 +50,19 @@ class Numbers:
         return found[np.nan_to_num(places, nan=high - low).astype(np.int64)]
 
 
-def comparable(clips: pa.Table, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs of positions (P, 2) could be copies: bool (P,). Parts of one shot follow one another, and an image is no copy of a film."""
-    first, second = (clips.select(["media_type", "source_id", "shot_index"]).take(pa.array(side)) for side in pairs.T)
-    same = {name: pc.equal(first[name], second[name]).to_numpy() for name in first.column_names}
-    return same["media_type"] & ~(same["source_id"] & same["shot_index"])
+class Kinship:
+    """Which of many clips could be copies of one another: parts of one shot follow one another, and an image is no copy of a film."""
+
+    def __init__(self, clips: pa.Table) -> None:
+        self._sources, self._kinds = (_numbered(clips[name]) for name in ("source_id", "media_type"))
+        self._shots = clips["shot_index"].fill_null(-1).to_numpy()
+
+    def comparable(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Whether clips at these positions (P,) could be copies of those at these: bool (P,)."""
+        related = (self._sources[first] == self._sources[second]) & (self._shots[first] == self._shots[second])
+        return (self._kinds[first] == self._kinds[second]) & ~related
+
+
+def _numbered(names: pa.ChunkedArray) -> np.ndarray:
+    """A number for each name: int32 (N,)."""
+    return pc.dictionary_encode(names).combine_chunks().indices.to_numpy()

@@ -57,7 +57,7 @@ def find_alike(corpus: Corpus, cosine: float, network: str | None = None, listen
     ranked = clips.take(best_first(clips))
     with tempfile.TemporaryDirectory(prefix="clipmill-semantic-") as folder:
         vectors, owners = _vectors(corpus, f"embeddings/{maker}", Numbers(ranked["clip_id"]), Path(folder) / "vectors")
-        pairs = near_pairs(vectors, owners, cosine, _itself)
+        pairs = near_pairs(vectors, owners, cosine, _itself, folder=Path(folder), listener=listener)
         led = lead(ranked.num_rows, pairs, _agreement(vectors, owners, ranked.num_rows, cosine), listener, "compare")
     corpus.replace(RELATION, _rows(ranked["clip_id"], led, owners))
     followed = led.leaders[led.leaders != np.arange(len(led.leaders))]

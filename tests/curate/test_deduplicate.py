@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from curate.copies.compare import same_footage
-from curate.copies.fingerprint import CROPS, MIRROR, descriptors, footage, still
+from curate.copies.fingerprint import CROPS, MIRROR, descriptors, footage, miniature, still
 from curate.copies.neighbours import near_pairs
 from curate.copies.placement import overlaid, place
-from curate.copies.rank import best_first, comparable
+from curate.copies.rank import Kinship, best_first
 from curate.corpus import open_corpus
 from curate.deduplicate import NEAR, deduplicate
 from curate.engine import run_here
@@ -147,19 +147,20 @@ def test_a_placement_is_found_to_a_fraction_of_a_pixel():
 
 
 def test_a_descriptor_of_a_mirrored_picture_is_the_mirrored_descriptor():
-    picture = scene(12)
-    assert descriptors(np.ascontiguousarray(picture[:, ::-1]))[0] == pytest.approx(descriptors(picture)[0] * MIRROR, abs=1e-3)
+    picture = miniature(scene(12))
+    assert descriptors(picture[None, :, ::-1])[0] == pytest.approx(descriptors(picture[None])[0] * MIRROR, abs=1e-3)
 
 
 def test_near_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
-    vectors = np.stack([descriptors(scene(seed)) for seed in range(400)] + [descriptors(EDITS["cropped"](scene(seed))) for seed in range(20)])
+    pictures = [scene(seed) for seed in range(400)] + [EDITS["cropped"](scene(seed)) for seed in range(20)]
+    vectors = descriptors(np.stack([miniature(picture) for picture in pictures]))
     wanted = {(seed, 400 + seed) for seed in range(20)}
 
     def found():
         return {tuple(pair) for pair in near_pairs(vectors, np.arange(len(vectors)), NEAR, lambda batch: np.moveaxis(batch, 1, 0)).tolist()}
 
     assert wanted <= found()
-    monkeypatch.setattr("curate.copies.neighbours.EXACT_UP_TO", 100)
+    monkeypatch.setattr("curate.copies.neighbours.ONE_CELL_UP_TO", 100)
     assert len(wanted & found()) >= 19
 
 
@@ -261,7 +262,7 @@ def test_a_clean_copy_is_better_than_a_larger_one_with_a_watermark():
 def test_parts_of_one_shot_are_never_copies_of_one_another():
     row = {"media_type": "video", "source_id": "a", "shot_index": 0}
     clips = pa.Table.from_pylist([row, row, {**row, "shot_index": 1}, {**row, "source_id": "b", "media_type": "image"}])
-    assert comparable(clips, np.array([[0, 1], [0, 2], [0, 3]])).tolist() == [False, True, False]
+    assert Kinship(clips).comparable(np.array([0, 0, 0]), np.array([1, 2, 3])).tolist() == [False, True, False]
 
 
 CHOSEN = {
