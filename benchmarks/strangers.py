@@ -4,8 +4,8 @@
 
 Takes a corpus that `benchmarks.duplicates --also raw` read. Of every clip that is no copy of another the frame is cut into 2 x 2, 3 x 3 and 4 x 4 parts,
 each of them followed through the clip's pictures as a clip of its own: natural footage, plainer than whole frames (a piece of sky, of a wall), hence
-easier to take for another. Two pieces are a pair where their footage is different; every pair is looked at (no index leaves any out), and what is near by
-the descriptors is compared as `deduplicate` does, all of it or as many as `--most` at random.
+easier to take for another. Two pieces are a pair where their footage is different; every pair is looked at (no cell leaves any out), and what is near by
+the descriptors and passes a glance is compared as `deduplicate` does, all of it or as many as `--most` at random.
 """
 
 import argparse
@@ -17,13 +17,10 @@ from math import sqrt
 import cv2
 import numpy as np
 
-from benchmarks.lookalikes import groups_of
+from benchmarks.lookalikes import funnel, groups_of
 from curate.copies.compare import same_footage
 from curate.copies.fingerprint import LEAST_DETAIL, WIDTH, Footage, Still, footage
 from curate.corpus import Corpus, open_corpus
-from curate.deduplicate import NEAR, _views
-
-BLOCK = 512
 
 
 def decoded(corpus: Corpus, clips: Sequence[dict]) -> dict[str, list[tuple[float, np.ndarray]]]:
@@ -59,20 +56,6 @@ def pieces(length_s: float, pictures: Sequence[tuple[float, np.ndarray]], cuts: 
                 yield footage(length_s, made)
 
 
-def near(shown: Sequence[Footage], mirror: bool) -> np.ndarray:
-    """Pairs of pieces of which two pictures are near, every picture against every other one: int64 (P, 2), the lower number first."""
-    vectors = np.concatenate([np.stack(one.described) for one in shown])
-    owners = np.repeat(np.arange(len(shown)), [len(one.described) for one in shown])
-    whole, found = np.ascontiguousarray(vectors[:, 0]), [np.empty(0, np.int64)]
-    for start in range(0, len(vectors), BLOCK):
-        for asked in _views(mirror)(vectors[start : start + BLOCK]):
-            rows, columns = np.nonzero(asked @ whole.T >= NEAR)
-            one, other = owners[start : start + BLOCK][rows], owners[columns]
-            found.append(np.unique(np.minimum(one, other) << 32 | np.maximum(one, other)))
-    both = np.unique(np.concatenate(found))
-    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)
-
-
 def upper(false: int, pairs: int) -> float:
     """The share of false pairs that 95 % confidence leaves open, were pairs independent: the rule of three, and near enough beyond none."""
     return (3.0 if not false else false + 1.92 + 1.96 * sqrt(false + 0.96)) / pairs
@@ -84,7 +67,7 @@ def main() -> None:
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--cuts", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--mirror", action="store_true")
-    parser.add_argument("--most", type=int, default=4000, help="near pairs compared at most")
+    parser.add_argument("--most", type=int, default=4000, help="likely pairs compared at most")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     began, corpus, rng = time.process_time(), open_corpus(given.corpus), np.random.default_rng(given.seed)
@@ -102,11 +85,11 @@ def main() -> None:
     numbers = np.array(group)
     sizes = np.bincount(numbers)
     every = (len(shown) ** 2 - int((sizes.astype(np.int64) ** 2).sum())) // 2
-    pairs = near(shown, given.mirror)
-    pairs = pairs[numbers[pairs[:, 0]] != numbers[pairs[:, 1]]]
+    near, pairs = funnel(shown, numbers, given.mirror)
     judged = pairs if len(pairs) <= given.most else pairs[rng.choice(len(pairs), given.most, replace=False)]
     false = [(a, b) for a, b in judged.tolist() if same_footage(shown[a], shown[b], given.mirror)]
-    told = {"clips": len(clips), "footage": int((sizes > 0).sum()), "pieces": len(shown), "pairs": every, "near": len(pairs), "compared": len(judged)}
+    told = {"clips": len(clips), "footage": int((sizes > 0).sum()), "pieces": len(shown), "pairs": every, "near": len(near)}
+    told |= {"likely": len(pairs), "compared": len(judged)}
     share = len(judged) / max(len(pairs), 1)
     told |= {"false": len(false), "upper_95_per_million_if_independent": round(upper(len(false), round(every * share)) * 1e6, 3)}
     told |= {"cpu_s": round(time.process_time() - began, 1), "false_pairs": [[of[a], of[b]] for a, b in false]}

@@ -29,8 +29,10 @@ from schemas.clip import CLIPS, DEDUPLICATED
 FINGERPRINTS = f"embeddings/{VERSION}"
 DESCRIBED = pa.schema([("clip_id", pa.string()), ("miniatures", pa.binary())])
 DUPLICATES = pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED])
-NEAR = 0.87
+NEAR = 0.88
 """Cosine of two descriptors from which pictures are glanced at."""
+GLANCES = 3
+"""Pairs of pictures of two clips, the nearest first, of which one must pass a glance."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,15 @@ def _likely(miniatures: np.ndarray, owners: np.ndarray, kinship: Kinship, mirror
     """Which pairs of miniatures are of clips that could be copies, and pass a glance; every other view is mirrored if any is."""
 
     def likely(first: np.ndarray, second: np.ndarray, view: int) -> np.ndarray:
-        told = kinship.comparable(owners[first], owners[second])
-        asked = np.flatnonzero(told)
-        told[asked] = alike(miniatures[first[asked]], miniatures[second[asked]], np.full(len(asked), mirror and view % 2 == 1))
+        told, clips = np.zeros(len(first), bool), owners[first] << 32 | owners[second]
+        waiting = np.flatnonzero(kinship.comparable(owners[first], owners[second]))
+        for _ in range(GLANCES):
+            pairs, nearest = np.unique(clips[waiting], return_index=True)
+            asked = waiting[nearest]
+            rows, which = np.unique(first[asked], return_inverse=True)
+            told[asked] = alike(miniatures[rows], which, miniatures[second[asked]], np.full(len(asked), mirror and view % 2 == 1))
+            waiting = np.delete(waiting, nearest)
+            waiting = waiting[~np.isin(clips[waiting], pairs[told[asked]])]
         return told
 
     return likely

@@ -8,49 +8,55 @@ distance"); it must be small, and small nearly everywhere. It is laxer than `com
 import cv2
 import numpy as np
 
-from curate.copies.fingerprint import SIDE
+from curate.copies.fingerprint import LOW, SIDE
 
-AGREES = 0.85
+AGREES = 0.8
 """Share of the deviation that the part must account for."""
 PARTS, FLAT, DIFFERS, UNLIKE_SHARE = 8, 0.12, 0.6, 0.2
 """Of PARTS x PARTS parts so many may differ by more than DIFFERS of what is to be seen there."""
 SHARES, PLACES = (0.95, 0.9, 0.85, 0.8), (0.0, 0.5, 1.0)
 """Crops tried, as shares of width and height, and where they lie."""
-LOW = 10
 STIFFNESS = 0.05
 """Keeps directions in which a picture does not change out of the solution."""
-BATCH = 1024
+BATCH = 256
 
 
-def alike(first: np.ndarray, second: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """Whether each second picture could show a part of the first, or all of it: bool (P,).
+def alike(first: np.ndarray, which: np.ndarray, second: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Whether each second picture could show a part of its first one, or all of it: bool (P,).
 
     Args:
-        first: miniatures, uint8 (P, SIDE, SIDE).
-        second: the same.
+        first: miniatures, uint8 (F, SIDE, SIDE).
+        which: int64 (P,), which of the first each second one is held against.
+        second: miniatures, uint8 (P, SIDE, SIDE).
         mirrored: bool (P,), where the second is to be mirrored.
     """
-    told = [_alike(first[at : at + BATCH], second[at : at + BATCH], mirrored[at : at + BATCH]) for at in range(0, len(first), BATCH)]
-    return np.concatenate(told) if told else np.empty(0, bool)
+    outer, told = _even(first), np.empty(len(second), bool)
+    parts = np.concatenate([_low_parts(outer[at : at + BATCH]) for at in range(0, len(outer), BATCH)]) if len(outer) else np.empty(0)
+    for at in range(0, len(second), BATCH):
+        some, flipped = second[at : at + BATCH], mirrored[at : at + BATCH, None, None]
+        inner, of = _even(np.where(flipped, some[:, :, ::-1], some)), which[at : at + BATCH]
+        best = np.matmul(parts[of], _low(inner)[:, :, None])[:, :, 0].argmax(axis=1)
+        told[at : at + BATCH] = _fits(_even(_WINDOWS[_YS[best]] @ outer[of] @ _WINDOWS[_XS[best]].transpose(0, 2, 1)), inner)
+    return told
 
 
-def _alike(first: np.ndarray, second: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    outer, inner = _even(first), _even(np.where(mirrored[:, None, None], second[:, :, ::-1], second))
-    seen = _nearest_part(outer, inner)
+def _fits(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Whether the part seen is the inner picture, near enough: bool (P,)."""
     rest = _rest(seen, inner)
     unlike = (_pooled(np.abs(rest)) / (np.maximum(_detail(seen), _detail(inner)) + FLAT) > DIFFERS).mean(axis=(1, 2))
     return ((rest**2).mean(axis=(1, 2)) <= 1 - AGREES) & (unlike <= UNLIKE_SHARE)
 
 
 def _even(pictures: np.ndarray) -> np.ndarray:
-    """Pictures of mean 0 and deviation 1, float32."""
-    wide = pictures.astype(np.float32)
-    wide -= wide.mean(axis=(1, 2), keepdims=True)
-    return wide / (wide.std(axis=(1, 2), keepdims=True) + 1e-6)
+    """Pictures of mean 0 and deviation 1, float32 (P, SIDE, SIDE)."""
+    wide = pictures.reshape(-1, SIDE**2).astype(np.float32)
+    wide -= wide.mean(axis=1, keepdims=True)
+    wide /= np.sqrt(np.einsum("pi,pi->p", wide, wide) / SIDE**2 + 1e-6)[:, None]
+    return wide.reshape(-1, SIDE, SIDE)
 
 
 def _window(start: float, share: float) -> np.ndarray:
-    """Takes SIDE pixels to SIDE that show the stretch from `start` for `share` of them, by linear interpolation: float32 (SIDE, SIDE)."""
+    """Takes SIDE pixels to as many that show the stretch from `start` for `share` of them, by linear interpolation: float32 (SIDE, SIDE)."""
     at = np.clip((start + share * (np.arange(SIDE) + 0.5) / SIDE) * SIDE - 0.5, 0, SIDE - 1)
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(SIDE))).astype(np.float32)
 
@@ -59,23 +65,34 @@ _WINDOWS = np.stack([_window(0.0, 1.0), *(_window((1 - share) * place, share) fo
 _YS, _XS = np.array([(0, 0), *((1 + 3 * i + y, 1 + 3 * i + x) for i in range(len(SHARES)) for y in range(3) for x in range(3))]).T
 _COSINES = cv2.dct(np.eye(SIDE, dtype=np.float32), flags=cv2.DCT_ROWS).T[:LOW]
 _ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
-_WEIGHTS = (np.sqrt(1.0 + _ROWS + _COLUMNS) * ((_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW))).astype(np.float32)
-_LOW_WINDOWS = _COSINES @ _WINDOWS
+_CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
+_WEIGHTS = np.sqrt(1.0 + _ROWS + _COLUMNS)[_CHOSEN].astype(np.float32)
+_GROUPS = [(_COSINES @ windows).reshape(-1, SIDE) for windows in (_WINDOWS[:1], *_WINDOWS[1:].reshape(len(SHARES), len(PLACES), SIDE, SIDE))]
+_STEP = np.gradient(np.eye(SIDE, dtype=np.float32), axis=0)
+_POOL = np.kron(np.eye(PARTS), np.full((1, SIDE // PARTS), PARTS / SIDE)).astype(np.float32)
+_SPREAD = _POOL.T @ _POOL
 _ACROSS, _DOWN = np.meshgrid(np.linspace(-1, 1, SIDE, dtype=np.float32), np.linspace(-1, 1, SIDE, dtype=np.float32))
 
 
-def _nearest_part(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The crop of each outer picture whose low frequencies are nearest the inner one's, evened: float32 (P, SIDE, SIDE)."""
-    halves = _LOW_WINDOWS @ outer[:, None]
-    parts = ((halves[:, _YS] @ _LOW_WINDOWS[_XS].transpose(0, 2, 1)) * _WEIGHTS).reshape(len(outer), len(_YS), -1)
-    wanted = ((_COSINES @ inner @ _COSINES.T) * _WEIGHTS).reshape(len(inner), -1, 1)
-    best = ((parts @ wanted)[:, :, 0] / (np.linalg.norm(parts, axis=2) + 1e-6)).argmax(axis=1)
-    return _even(_WINDOWS[_YS[best]] @ outer @ _WINDOWS[_XS[best]].transpose(0, 2, 1))
+def _low_parts(outer: np.ndarray) -> np.ndarray:
+    """Low frequencies of every crop of some pictures, of length one: float32 (P, crops, frequencies)."""
+    made = []
+    for windows in _GROUPS:
+        places = len(windows) // LOW
+        found = (windows @ outer @ windows.T).reshape(-1, places, LOW, places, LOW).transpose(0, 1, 3, 2, 4)
+        made.append(found[..., _CHOSEN].reshape(len(outer), places**2, -1) * _WEIGHTS)
+    parts = np.concatenate(made, axis=1)
+    return parts / (np.linalg.norm(parts, axis=2, keepdims=True) + 1e-6)
+
+
+def _low(pictures: np.ndarray) -> np.ndarray:
+    """Low frequencies of whole pictures: float32 (P, frequencies)."""
+    return (_COSINES @ pictures @ _COSINES.T)[:, _CHOSEN] * _WEIGHTS
 
 
 def _rest(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """What of the inner pictures the seen ones do not account for, though they may move a little: float32 (P, SIDE, SIDE)."""
-    down, across = np.gradient(seen, axis=(1, 2))
+    down, across = _STEP @ seen, seen @ _STEP.T
     moved = (seen, down, _DOWN * down, _ACROSS * down, across, _DOWN * across, _ACROSS * across)
     ways = np.stack(moved, axis=1).reshape(len(seen), len(moved), -1)
     ways -= ways.mean(axis=2, keepdims=True)
@@ -86,12 +103,9 @@ def _rest(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 def _pooled(pictures: np.ndarray) -> np.ndarray:
     """Means of PARTS x PARTS parts."""
-    width = SIDE // PARTS
-    return pictures.reshape(-1, PARTS, width, PARTS, width).mean(axis=(2, 4))
+    return _POOL @ pictures @ _POOL.T
 
 
 def _detail(pictures: np.ndarray) -> np.ndarray:
     """How much each part deviates from its own mean."""
-    width = SIDE // PARTS
-    cut = pictures.reshape(-1, PARTS, width, PARTS, width)
-    return np.abs(cut - cut.mean(axis=(2, 4), keepdims=True)).mean(axis=(2, 4))
+    return _pooled(np.abs(pictures - _SPREAD @ pictures @ _SPREAD.T * (SIDE // PARTS) ** 2))

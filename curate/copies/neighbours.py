@@ -19,7 +19,8 @@ MOST, MOST_KEPT = 512, 32
 """Neighbours looked at for each vector, the nearest first, and pairs kept of these."""
 ONE_CELL_UP_TO = 20_000
 """Vectors up to which every one is compared with every other."""
-CELLS_PER_ROOT, LEARNT_PER_CELL, ROUNDS = 8, 32, 6
+CELLS_PER_ROOT, LEAST_A_CELL, LEARNT_PER_CELL, ROUNDS = 8, 256, 32, 6
+"""Cells are as many as 8 roots of the vectors; fewer where they would hold less than 256 on average, which costs more calls than it saves work."""
 PROBES, AROUND = 16, 128
 """Cells that a vector probes, of those around its own."""
 BATCH = 2048
@@ -66,7 +67,7 @@ def near_pairs(
         owners: int64 (N,), whose each row is.
         cosine: from which two are near.
         views: makes of a batch (B, …, dimensions), float32, the vectors (B, dimensions) that look, in turn.
-        likely: given rows that look, rows found and the number of the view, says which of these pairs to keep: bool (P,); all when None.
+        likely: given rows that look, rows found and the number of the view, the nearest pairs first, says which to keep: bool (P,); all when None.
         folder: where what is looked for is laid side by side; in memory when None.
         listener: hears how far it is.
     """
@@ -83,6 +84,7 @@ def near_pairs(
                 lookers, others, likeness = lookers[strangers], others[strangers], likeness[strangers]
                 kept = _nearest(lookers, likeness, MOST)
                 if likely is not None:
+                    kept = kept[np.argsort(-likeness[kept], kind="stable")]
                     kept = kept[likely(rows[lookers[kept]], others[kept], view)]
                     kept = kept[_nearest(lookers[kept], likeness[kept], MOST_KEPT)]
                 one, other = owners[rows[lookers[kept]]], owners[others[kept]]
@@ -135,7 +137,7 @@ def divided(vectors: Rows) -> Cells:
     count, dimensions = len(vectors), vectors.shape[-1]
     if count <= ONE_CELL_UP_TO:
         return Cells(np.arange(count), np.array([0, count]), np.zeros((1, dimensions), np.float32), np.zeros((1, 1), np.int64))
-    wanted = int(CELLS_PER_ROOT * count**0.5)
+    wanted = max(1, min(int(CELLS_PER_ROOT * count**0.5), count // LEAST_A_CELL))
     means = faiss.Kmeans(dimensions, wanted, niter=ROUNDS, seed=0, min_points_per_centroid=1, max_points_per_centroid=LEARNT_PER_CELL)
     means.train(_firsts(vectors, np.arange(0, count, max(1, count // (wanted * LEARNT_PER_CELL)))))
     centres = np.asarray(means.centroids)

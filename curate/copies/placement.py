@@ -4,6 +4,7 @@ The fine step maximises the enhanced correlation coefficient (Evangelidis and Ps
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 
 SCALES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
+COARSE, HOPEFUL = 0.25, 4
+"""At this size all ways to lay a picture are tried, and so many of them at full size."""
 HOPELESS = 0.6
 """Rough agreement below which refining is not worth it."""
 INSIDE = 0.975
@@ -36,7 +39,7 @@ class Placement:
 
 def place(first: np.ndarray, second: np.ndarray, mirror: bool) -> Placement | None:
     """The placement under which two float32 luma pictures agree best; None where they do not agree at all."""
-    rough = max(_rough(first, second, mirror), key=lambda placement: placement.agreement, default=None)
+    rough = _rough(first, second, mirror)
     if rough is None or rough.agreement < HOPELESS:
         return None
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, STEPS, PRECISION)
@@ -87,21 +90,40 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float((one * other).sum() / (np.sqrt((one**2).sum() * (other**2).sum()) + 1e-9))
 
 
-def _rough(first: np.ndarray, second: np.ndarray, mirror: bool) -> Iterator[Placement]:
-    """Placements of either picture inside the other, in steps of a twentieth of the width."""
-    for mirrored in (False, True) if mirror else (False,):
-        other = _turned(second, mirrored)
-        for scale in SCALES:
-            for stretched in (False, True):
-                for inward in (False, True) if scale < 1.0 else (False,):
-                    outer, inner = (other, first) if inward else (first, other)
-                    size = _inner_size(outer.shape, inner.shape, scale, stretched)
-                    if size is None:
-                        continue
-                    found = cv2.matchTemplate(outer, cv2.resize(inner, size, interpolation=cv2.INTER_AREA), cv2.TM_CCOEFF_NORMED)
-                    _, agreement, _, (left, top) = cv2.minMaxLoc(found)
-                    into = np.array([[size[0] / inner.shape[1], 0, left], [0, size[1] / inner.shape[0], top]], np.float32)
-                    yield Placement(_inverse(into) if inward else into, mirrored, float(agreement))
+@dataclass(frozen=True)
+class _Way:
+    """A way to lay the second picture: mirrored or not, inside the first or around it, and the width and height of the inner one in the outer's pixels."""
+
+    mirrored: bool
+    inward: bool
+    size: tuple[int, int]
+
+
+def _rough(first: np.ndarray, second: np.ndarray, mirror: bool) -> Placement | None:
+    """The best placement of either picture inside the other, in steps of a twentieth of the width."""
+    small = [cv2.resize(picture, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_AREA) for picture in (first, second)]
+    ways = sorted(_ways(first, second, mirror), key=lambda way: _laid(*small, way, COARSE).agreement, reverse=True)
+    return max((_laid(first, second, way) for way in ways[:HOPEFUL]), key=lambda placement: placement.agreement, default=None)
+
+
+def _ways(first: np.ndarray, second: np.ndarray, mirror: bool) -> Iterator[_Way]:
+    for mirrored, scale, stretched in itertools.product((False, True) if mirror else (False,), SCALES, (False, True)):
+        for inward in (False, True) if scale < 1.0 else (False,):
+            outer, inner = (second, first) if inward else (first, second)
+            size = _inner_size(outer.shape, inner.shape, scale, stretched)
+            if size is not None:
+                yield _Way(mirrored, inward, size)
+
+
+def _laid(first: np.ndarray, second: np.ndarray, way: _Way, shrunk: float = 1.0) -> Placement:
+    """Where the inner picture lies best; both may be shrunk, by what the way's size is to be shrunk by."""
+    other = _turned(second, way.mirrored)
+    outer, inner = (other, first) if way.inward else (first, other)
+    width, height = min(round(way.size[0] * shrunk), outer.shape[1]), min(round(way.size[1] * shrunk), outer.shape[0])
+    found = cv2.matchTemplate(outer, cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA), cv2.TM_CCOEFF_NORMED)
+    _, agreement, _, (left, top) = cv2.minMaxLoc(found)
+    into = np.array([[width / inner.shape[1], 0, left], [0, height / inner.shape[0], top]], np.float32)
+    return Placement(_inverse(into) if way.inward else into, way.mirrored, float(agreement))
 
 
 def _inner_size(outer: tuple[int, ...], inner: tuple[int, ...], scale: float, stretched: bool) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import pytest
 
 from curate.copies.compare import same_footage
 from curate.copies.fingerprint import CROPS, MIRROR, descriptors, footage, miniature, still
+from curate.copies.glance import alike
 from curate.copies.neighbours import near_pairs
 from curate.copies.placement import overlaid, place
 from curate.copies.rank import Kinship, best_first
@@ -151,6 +152,33 @@ def test_a_descriptor_of_a_mirrored_picture_is_the_mirrored_descriptor():
     assert descriptors(picture[None, :, ::-1])[0] == pytest.approx(descriptors(picture[None])[0] * MIRROR, abs=1e-3)
 
 
+def glanced(first, second, mirrored=False):
+    """Whether some picture of one clip passes a glance beside one of the other, either being the part."""
+    ones, others = (np.stack([miniature(one.luma) for one in clip.stills]) for clip in (first, second))
+    pairs = np.array([(i, j) for i in range(len(ones)) for j in range(len(others))])
+    flags = np.full(len(pairs), mirrored)
+    return bool(alike(ones, pairs[:, 0], others[pairs[:, 1]], flags).any() or alike(others, pairs[:, 1], ones[pairs[:, 0]], flags).any())
+
+
+@pytest.mark.parametrize("seed", [1, 13, 14])
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_glance_passes_whatever_turns_out_to_be_a_copy(edit, seed):
+    box = [0.0, 30 / 240, 1.0, 210 / 240] if edit == "letterboxed" else None
+    original, copy = clip_of(moving(seed)), clip_of([EDITS[edit](picture) for picture in moving(seed)], box=box)
+    assert same_footage(original, copy) > 0 and glanced(original, copy)
+
+
+def test_a_glance_passes_a_mirrored_copy_only_when_told_that_it_is_mirrored():
+    original, mirrored = clip_of(moving(2)), clip_of([np.ascontiguousarray(picture[:, ::-1]) for picture in moving(2)])
+    assert glanced(original, mirrored, mirrored=True) and not glanced(original, mirrored)
+
+
+def test_a_glance_turns_strangers_away():
+    pictures = np.stack([miniature(scene(seed)) for seed in range(100)])
+    first, second = np.array([(i, j) for i in range(100) for j in range(100) if i != j]).T
+    assert not alike(pictures, first, pictures[second], np.zeros(len(first), bool)).any()
+
+
 def test_near_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
     pictures = [scene(seed) for seed in range(400)] + [EDITS["cropped"](scene(seed)) for seed in range(20)]
     vectors = descriptors(np.stack([miniature(picture) for picture in pictures]))
@@ -162,6 +190,15 @@ def test_near_pairs_are_found_both_exactly_and_in_cells(monkeypatch):
     assert wanted <= found()
     monkeypatch.setattr("curate.copies.neighbours.ONE_CELL_UP_TO", 100)
     assert len(wanted & found()) >= 19
+
+
+def test_a_thousand_pictures_alike_are_not_a_million_pairs(monkeypatch):
+    """An intro that opens every film: each finds a few of the others, and memory does not grow with all of them."""
+    monkeypatch.setattr("curate.copies.neighbours.MOST", 20)
+    monkeypatch.setattr("curate.copies.neighbours.BATCH", 100)
+    vectors = np.repeat(descriptors(miniature(scene(1))[None]), 1000, axis=0)
+    pairs = near_pairs(vectors, np.arange(1000), NEAR, lambda batch: [batch[:, 0]])
+    assert len(np.unique(pairs)) == 1000 and len(pairs) <= 20 * 1000
 
 
 def corpus_of(folder, films, **columns):
@@ -243,6 +280,11 @@ def test_only_new_clips_are_described_again(tmp_path):
 
     deduplicate(corpus, run=counting)
     assert seen == [clip_id("c", 0, 120)] and clusters(corpus) == {"a": "a", "b": "b", "c": "b"}
+
+
+def test_what_shows_an_edge_between_plain_fields_is_not_even_looked_for(tmp_path):
+    corpus = corpus_of(tmp_path, {name: [fields(seed, 150, 0)] * 4 for name, seed in (("a", 1), ("b", 2))})
+    assert deduplicate(corpus).compared == 0 and clusters(corpus) == {"a": "a", "b": "b"}
 
 
 def test_an_empty_corpus_has_no_duplicates(tmp_path):
