@@ -93,11 +93,11 @@ def miniature(luma: np.ndarray) -> np.ndarray:
 
 def descriptors(miniatures: np.ndarray) -> np.ndarray:
     """Descriptors of the centre parts of miniatures (N, SIDE, SIDE): float32 (N, len(CROPS), DIMENSIONS), each of unit length."""
-    raised = miniatures.astype(np.float32)
-    raised = raised - _SMOOTH @ raised @ _SMOOTH.T
+    luma = miniatures.astype(np.float32)
+    raised = luma - _SMOOTH @ luma @ _SMOOTH.T
     contrast = np.sqrt(np.maximum(_SMOOTH @ raised**2 @ _SMOOTH.T, 0))
-    raised /= contrast + EVEN * raised.std(axis=(1, 2), keepdims=True) + 1e-6
-    low = (_CENTRES @ raised[:, None] @ _CENTRES.transpose(0, 2, 1))[..., _CHOSEN]
+    even = raised / (contrast + EVEN * raised.std(axis=(1, 2), keepdims=True) + 1e-6)
+    low = (_CENTRES @ even[:, None] @ _CENTRES.transpose(0, 2, 1))[..., _CHOSEN]
     return low / (np.linalg.norm(low, axis=-1, keepdims=True) + 1e-9)
 
 

@@ -68,7 +68,7 @@ _ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
 _CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
 _WEIGHTS = np.sqrt(1.0 + _ROWS + _COLUMNS)[_CHOSEN].astype(np.float32)
 _GROUPS = [(_COSINES @ windows).reshape(-1, SIDE) for windows in (_WINDOWS[:1], *_WINDOWS[1:].reshape(len(SHARES), len(PLACES), SIDE, SIDE))]
-_STEP = np.gradient(np.eye(SIDE, dtype=np.float32), axis=0)
+_STEP = np.asarray(np.gradient(np.eye(SIDE, dtype=np.float32), axis=0))
 _POOL = np.kron(np.eye(PARTS), np.full((1, SIDE // PARTS), PARTS / SIDE)).astype(np.float32)
 _SPREAD = _POOL.T @ _POOL
 _ACROSS, _DOWN = np.meshgrid(np.linspace(-1, 1, SIDE, dtype=np.float32), np.linspace(-1, 1, SIDE, dtype=np.float32))

@@ -29,7 +29,8 @@ BATCH = 2048
 class Rows(Protocol):
     """Vectors (N, …, dimensions), in memory, mapped from a file, or made when asked for."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
     def __len__(self) -> int: ...
 

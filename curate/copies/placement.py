@@ -101,8 +101,8 @@ class _Way:
 
 def _rough(first: np.ndarray, second: np.ndarray, mirror: bool) -> Placement | None:
     """The best placement of either picture inside the other, in steps of a twentieth of the width."""
-    small = [cv2.resize(picture, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_AREA) for picture in (first, second)]
-    ways = sorted(_ways(first, second, mirror), key=lambda way: _laid(*small, way, COARSE).agreement, reverse=True)
+    small_first, small_second = (cv2.resize(picture, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_AREA) for picture in (first, second))
+    ways = sorted(_ways(first, second, mirror), key=lambda way: _laid(small_first, small_second, way, COARSE).agreement, reverse=True)
     return max((_laid(first, second, way) for way in ways[:HOPEFUL]), key=lambda placement: placement.agreement, default=None)
 
 
