@@ -23,13 +23,13 @@ import cv2
 import numpy as np
 
 from curate.copies import neighbours
-from curate.copies.compare import LEAST_ALONE, same_footage
+from curate.copies.compare import same_footage
 from curate.copies.compare import shown as seen
 from curate.copies.fingerprint import SIDE, Described, Footage, Still, footage, miniature
 from curate.copies.glance import _window
 from curate.copies.neighbours import near_pairs
 from curate.corpus import Corpus, open_corpus
-from curate.deduplicate import NEAR, _likely, _views, deduplicate, stills_of
+from curate.deduplicate import LEAST_ALONE, NEAR, _likely, _views, deduplicate, stills_of
 
 PICTURES = 4
 """Of a clip, as reading keeps them."""

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.copies.compare import LEAST_ALONE, same_footage, shown
+from curate.copies.compare import LEAST_SHOWN, same_footage, shown
 from curate.copies.fingerprint import CROPS, MIRROR, SIDE, VERSION, Described, Footage, Still, footage, miniature, still
 from curate.copies.glance import alike
 from curate.copies.leaders import Agreement, Led, lead
@@ -29,6 +29,8 @@ from schemas.clip import CLIPS, DEDUPLICATED
 FINGERPRINTS = f"embeddings/{VERSION}"
 DESCRIBED = pa.schema([("clip_id", pa.string()), ("miniatures", pa.binary())])
 DUPLICATES = pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED])
+LEAST_ALONE = 0.8 * LEAST_SHOWN
+"""Share of its parts in which a picture must show something to be looked for; a part of it may show more than the whole."""
 NEAR = 0.88
 """Cosine of two descriptors from which pictures are glanced at."""
 GLANCES = 3

@@ -24,8 +24,6 @@ DIFFERS, STANDS = 0.6, 0.3
 LEAST_SHOWN = 0.2
 """Share of parts in which both must show something: an edge between two plain fields lies well over any other. Copies of real footage had .29 and more, but
 for a screen recording of one square; strangers that agreed all the same, .18 at most."""
-LEAST_ALONE = 0.8 * LEAST_SHOWN
-"""The same share of a picture alone, from which it is looked for at all; a part may show more than the whole."""
 UNLIKE_SHARE = 0.12
 """Parts that may differ: a logo, a subtitle."""
 CONTRADICTED_SHARE = 0.3
