@@ -87,7 +87,7 @@ def erase_files(corpus: Corpus, source_id: str) -> list[str]:
     mine += [corpus.path(name) for name in MADE_ANEW if corpus.filesystem.exists(corpus.path(name))]
     for path in mine:
         corpus.filesystem.rm_file(path)
-    return [path.removeprefix(corpus.path()) for path in mine]
+    return [path.removeprefix(corpus.path("")) for path in mine]
 
 
 def _speaks_of_clips(corpus: Corpus, name: str) -> bool:

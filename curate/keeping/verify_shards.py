@@ -18,7 +18,7 @@ from curate.engine import Listener
 from curate.footage.standing import no_longer_usable
 from curate.media.sound import flac_problem
 from curate.packing.index import index_by_shard
-from curate.packing.recognise import SIZE, Recognition, small_luma
+from curate.packing.recognise import SIZE, Recognition, foreign_ends, small_luma
 from curate.packing.shards import members_of
 from curate.storage import journal
 from curate.storage.on_disk import copy, insert, on_disk
@@ -168,7 +168,7 @@ def _sound_problem(sound: bytes, told: dict[str, int], row: Mapping[str, Any]) -
 def _picture_problems(
     clip_id: str, video: bytes, told: Mapping[str, Any], row: Mapping[str, Any], encoding: Mapping[str, Any], known: Recognition
 ) -> Iterator[str]:
-    """Frames counted, timed and recognised: as many as the sample says, as long as the row says, the first and the last showing what was measured."""
+    """Frames counted, timed and recognised: as many as the sample says, as long as the row says, showing what was measured and no other shot."""
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
         file.write(video)
         file.flush()
@@ -189,6 +189,8 @@ def _picture_problems(
         yield f"{clip_id}: lasts {ends_s:.3f} s, and its row says {wanted_s:.3f} s"
     own = slice(told.get("in_frame", 0), told.get("out_frame"))
     held, when_s = np.concatenate(lumas)[own], np.concatenate(times_s)[own]
+    for end, count, levels in foreign_ends(held):
+        yield f"{clip_id}: its {end} {count} frames look like another shot ({levels:.0f} of 255 levels from the frame beside them)"
     if len(held):
         for number, levels in known.strange(clip_id, row["start_s"], held, when_s - when_s[0]):
             yield f"{clip_id}: shows something else than frame {number} of its source ({levels:.0f} of 255 levels apart)"

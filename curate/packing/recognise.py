@@ -13,6 +13,10 @@ from curate.video import MediaError
 SIZE = (32, 18)
 MOST_APART = 10.0
 """Mean difference in luma levels; compression of the kept pictures alone makes less than two."""
+END_FRAMES, LEAST_FRAMES = 3, 12
+"""How many frames at an end are looked at, and how many a clip needs for its usual movement to be known."""
+MOST_APART_INSIDE, LEAPS = 20.0, 5.0
+"""Levels between neighbours, and how many times their usual (90th percentile) distance, above which they belong to different shots."""
 LEEWAY_FRAMES = 2
 """Frames by which a copy at another rate may be early or late."""
 
@@ -70,6 +74,24 @@ class Recognition:
             apart = float(np.abs(near - picture).mean(axis=(1, 2)).min())
             found += [(number, apart)] if apart > MOST_APART else []
         return found
+
+
+def foreign_ends(lumas: np.ndarray) -> list[tuple[str, int, float]]:
+    """Ends of a clip that look like another shot: `first` or `last`, how many frames, and how far these are from the frame beside them.
+
+    A clip holds no cut, so that only few of its frames may leap; where one leaps that is among the first or the last few, a neighbour's frames were taken
+    along. What measuring kept cannot tell, since it lies further inside.
+
+    Args:
+        lumas: int16 (T, 18, 32).
+    """
+    if len(lumas) < LEAST_FRAMES:
+        return []
+    apart = np.abs(np.diff(lumas, axis=0)).mean(axis=(1, 2))
+    leap = max(MOST_APART_INSIDE, LEAPS * float(np.quantile(apart, 0.9)))
+    first, last = int(apart[:END_FRAMES].argmax()), int(apart[::-1][:END_FRAMES].argmax())
+    ends = [("first", first + 1, float(apart[first])), ("last", last + 1, float(apart[::-1][last]))]
+    return [end for end in ends if end[2] > leap]
 
 
 def small_luma(picture: np.ndarray) -> np.ndarray:

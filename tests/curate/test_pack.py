@@ -499,6 +499,23 @@ def test_hugging_face_datasets_takes_the_sound_apart_for_audio(corpus, tmp_path)
     assert len(rows) == 2 and all(row["flac"]["bytes"][:4] == b"fLaC" for row in rows)
 
 
+@pytest.mark.parametrize(("start", "end", "told"), [(2, 46, None), (0, 49, "its last 2 frames"), (44, 90, "its first 3 frames")])
+def test_verification_finds_frames_of_another_shot_at_either_end(tmp_path, start, end, told):
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    shots = "testsrc2=size=96x64:rate=24:duration=1.9583,negate[a];mandelbrot=size=96x64:rate=24:end_pts=1000[b];[a][b]concat=n=2:v=1"
+    film = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", shots, "-frames:v", "96", "-pix_fmt", "yuv420p", str(tmp_path / "sa.mp4")]
+    subprocess.run(film, check=True)
+    source = {"source_id": "sa", "media_type": "video", "status": "ok", "uri": str(tmp_path / "sa.mp4"), "fps": 24.0, "license": "CC0-1.0"}
+    span = {"clip_id": clip_id("sa", start, end), "source_id": "sa", "media_type": "video", "shot_index": 0, "start_frame": start, "end_frame": end}
+    span |= {"start_s": start / 24, "end_s": end / 24, "num_frames": end - start, "fps": 24.0, "width": 96, "height": 64}
+    read = {"source_id": "sa", "duration_s": 4.0, "frames": 96, "keyframes": [0], "status": "ok"}
+    for name, row in (("added", source), ("spans", span), ("readings", read)):
+        corpus.append(name, table_of([row], RELATIONS[name]), name)
+    packed(corpus, recipe())
+    problems = [problem for problem in verify(corpus).problems if "another shot" in problem]
+    assert not problems if told is None else len(problems) == 1 and told in problems[0]
+
+
 def test_a_clip_that_cannot_be_cut_fails_alone_and_its_seconds_are_told(corpus, footage, tmp_path):
     missing = {"source_id": "sd", "media_type": "video", "uri": str(tmp_path / "gone.mp4"), "status": "ok", "container_duration_s": 1.0, "license": "CC0-1.0"}
     corpus.append("added", table_of([missing], RELATIONS["added"]), "more")
