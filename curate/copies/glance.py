@@ -16,6 +16,8 @@ PARTS, FLAT, DIFFERS, UNLIKE_SHARE = 8, 0.12, 0.6, 0.2
 """Of PARTS x PARTS parts so many may differ by more than DIFFERS of what is to be seen there."""
 SHARES, PLACES = (0.95, 0.9, 0.85, 0.8), (0.0, 0.5, 1.0)
 """Crops tried, as shares of width and height, and where they lie."""
+OUTLYING = 1.0
+"""Deviations of the picture beyond which pixels have little say in how it is moved, and none in how well it agrees: a mark, a banner."""
 STIFFNESS = 0.05
 """Keeps directions in which a picture does not change out of the solution."""
 BATCH = 256
@@ -42,9 +44,9 @@ def alike(first: np.ndarray, which: np.ndarray, second: np.ndarray, mirrored: np
 
 def _fits(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Whether the part seen is the inner picture, near enough: bool (P,)."""
-    rest = _rest(seen, inner)
-    unlike = (_pooled(np.abs(rest)) / (np.maximum(_detail(seen), _detail(inner)) + FLAT) > DIFFERS).mean(axis=(1, 2))
-    return ((rest**2).mean(axis=(1, 2)) <= 1 - AGREES) & (unlike <= UNLIKE_SHARE)
+    rest = np.abs(_rest(seen, inner))
+    unlike = (_pooled(rest) / (np.maximum(_detail(seen), _detail(inner)) + FLAT) > DIFFERS).mean(axis=(1, 2))
+    return ((np.minimum(rest, OUTLYING) ** 2).mean(axis=(1, 2)) <= 1 - AGREES) & (unlike <= UNLIKE_SHARE)
 
 
 def _even(pictures: np.ndarray) -> np.ndarray:
@@ -93,12 +95,19 @@ def _low(pictures: np.ndarray) -> np.ndarray:
 def _rest(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """What of the inner pictures the seen ones do not account for, though they may move a little: float32 (P, SIDE, SIDE)."""
     down, across = _STEP @ seen, seen @ _STEP.T
-    moved = (seen, down, _DOWN * down, _ACROSS * down, across, _DOWN * across, _ACROSS * across)
+    moved = (seen, seen**2, down, _DOWN * down, _ACROSS * down, across, _DOWN * across, _ACROSS * across)
     ways = np.stack(moved, axis=1).reshape(len(seen), len(moved), -1)
     ways -= ways.mean(axis=2, keepdims=True)
     target = inner.reshape(len(inner), -1, 1)
-    normal = ways @ ways.transpose(0, 2, 1) + STIFFNESS * np.eye(len(moved), dtype=np.float32)
-    return (target - ways.transpose(0, 2, 1) @ np.linalg.solve(normal, ways @ target)).reshape(inner.shape)
+    left = target - _solved(ways, ways, target)
+    weights = 1 / (1 + (left / OUTLYING) ** 2)
+    return (target - _solved(ways, ways * weights.transpose(0, 2, 1), target)).reshape(inner.shape)
+
+
+def _solved(ways: np.ndarray, weighed: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The sum of ways (P, W, pixels) that is nearest the target (P, pixels, 1), pixels weighed as they are in the second."""
+    normal = weighed @ ways.transpose(0, 2, 1) + STIFFNESS * np.eye(ways.shape[1], dtype=np.float32)
+    return ways.transpose(0, 2, 1) @ np.linalg.solve(normal, weighed @ target)
 
 
 def _pooled(pictures: np.ndarray) -> np.ndarray:
