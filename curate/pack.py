@@ -19,13 +19,15 @@ from curate.packing.index import IndexFile
 from curate.packing.manifest import MANIFEST, make_manifest, read_manifest, whole, write_manifest
 from curate.packing.pieces import SIZES, sizes_of, take_from_shards
 from curate.packing.shards import Plan, WriteShards, plan_shards
-from curate.packing.telling import Samples, samples_of
+from curate.packing.telling import Told, samples_of
 from curate.select import selected_by
 from curate.storage.atomic import names_in, overwrite
 from curate.storage.journal import record
+from curate.storage.memory import plain_memory
 from schemas.recipe import Encoding, Recipe
 
 PIECES = "pieces"
+TO_DESCRIBE = ["source_id", "license", "hours"]
 CUT_CLIPS, WRITTEN_CLIPS = 65_536, 8192
 """Clips that are cut, or written into shards, in one go: enough to keep a cluster busy, and few enough to hold what is known of them."""
 
@@ -67,19 +69,21 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
     name = name or recipe.name
     selected_by(corpus, recipe, name, on)
     folder = corpus.path("shards", name)
-    with samples_of(corpus, name, recipe.conditioning) as samples:
-        contents = samples.contents(packing_digest(recipe.encoding))
+    with plain_memory(), samples_of(corpus, name, recipe.conditioning) as (samples, told):
+        contents = told.contents(packing_digest(recipe.encoding))
         before = read_manifest(corpus.filesystem, folder)
         if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
             return _report(corpus, before, fresh=False)
         pieces = f"{folder}/{PIECES}/{encoding_digest(recipe.encoding)}"
-        sizes, problems = _cut(corpus, pieces, samples.rows, recipe, name, run, listener)
-        packed, failed = with_sizes(samples.rows, sizes), sorted(problems.items())
-        plans = plan_shards(_planned(packed, recipe), recipe.encoding.shard_mb * 1e6)
+        sizes, problems = _cut(corpus, pieces, samples, recipe, name, run, listener)
+        samples, failed = with_sizes(samples, sizes), sorted(problems.items())
+        plans = plan_shards(_planned(samples, recipe), recipe.encoding.shard_mb * 1e6)
+        packed = samples.select(TO_DESCRIBE)
+        del samples, sizes  # hundreds of bytes a clip, which nothing below needs
         if before is not None:
             corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
         with IndexFile() as index:
-            shards = _write(corpus, name, pieces, plans, samples, index, run, listener)
+            shards = _write(corpus, name, pieces, plans, told, index, run, listener)
             manifest = make_manifest(corpus, recipe, name, contents, encoding_digest(recipe.encoding), shards, failed)
             describe_set(corpus, folder, manifest, packed, index)
     _record_failures(corpus, name, failed)
@@ -133,11 +137,11 @@ def _planned(packed: pa.Table, recipe: Recipe) -> Iterator[dict[str, Any]]:
 
 
 def _write(
-    corpus: Corpus, name: str, pieces: str, plans: Sequence[Plan], samples: Samples, index: IndexFile, run: Engine, listener: Listener
+    corpus: Corpus, name: str, pieces: str, plans: Sequence[Plan], known: Told, index: IndexFile, run: Engine, listener: Listener
 ) -> list[dict[str, Any]]:
     """Write every shard, some at a time, and the index of all; what the manifest tells of each."""
     stage = WriteShards(_url(corpus, pieces), _url(corpus, corpus.path("shards", name)))
-    told = samples.told(pa.chunked_array([pa.array(plan.clips, pa.string()) for plan in plans], pa.string()))
+    told = known.told(pa.chunked_array([pa.array(plan.clips, pa.string()) for plan in plans], pa.string()))
     shards: list[dict[str, Any]] = []
     for some in _at_once(plans):
         written: dict[str, dict[str, Any]] = {}
@@ -174,7 +178,7 @@ def describe_set(corpus: Corpus, folder: str, manifest: dict[str, Any], packed: 
     """Write the index, the card, the attributions and the machine-readable description.
 
     Args:
-        packed: the samples in the set (columns `source_id`, `license`, `hours`).
+        packed: the samples in the set (columns TO_DESCRIBE).
         index: where each of their files lies.
     """
     told, sha256 = licensed(packed), index.store(corpus, folder)

@@ -166,12 +166,12 @@ def _swap_manifest(corpus: Corpus, name: str, manifest: dict[str, Any], fresh: d
     shards = [entry for shard in manifest["shards"] for entry in after[shard["shard"]]]
     counts = {"clips": sum(len(shard["clips"]) for shard in shards), "bytes": sum(shard["bytes"] for shard in shards)}
     packed = pa.chunked_array([pa.array(shard["clips"], pa.string()) for shard in shards], pa.string())
-    with samples_of(corpus, name, recipe.conditioning) as samples, IndexFile() as index:
-        contents = samples.contents(packing_digest(recipe.encoding))
+    with samples_of(corpus, name, recipe.conditioning) as (samples, told), IndexFile() as index:
+        contents = told.contents(packing_digest(recipe.encoding))
         manifest = {**manifest, "shards": shards, "contents": contents, **counts, "hours": round(sum(shard["hours"] for shard in shards), 9)}
         before = index_by_shard(corpus, folder)
         for shard in manifest["shards"]:
             made = fresh.get(shard["shard"])
             index.add(made[1] if made else next(rows for name, rows in before if name == shard["shard"]))
-        describe_set(corpus, folder, manifest, samples.rows.filter(pc.is_in(samples.rows["clip_id"], packed.combine_chunks())), index)
+        describe_set(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], packed.combine_chunks())), index)
     write_manifest(corpus.filesystem, folder, manifest)

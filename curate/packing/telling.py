@@ -35,14 +35,9 @@ OWN = ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "start_
 
 
 @dataclass(frozen=True)
-class Samples:
-    """What is to be packed.
+class Told:
+    """What is known of each clip that is to be packed."""
 
-    Attributes:
-        rows: where each clip lies, in packing order (schema SAMPLES).
-    """
-
-    rows: pa.Table
     _told: duckdb.DuckDBPyConnection
 
     def contents(self, encoding: str) -> str:
@@ -64,11 +59,14 @@ class Samples:
 
 
 @contextmanager
-def samples_of(corpus: Corpus, name: str, phrases: Mapping[str, str] = NOTHING_TOLD) -> Iterator[Samples]:
-    """Everything to be packed of a selection; captions followed by the recipe's phrases of `conditioning`."""
+def samples_of(corpus: Corpus, name: str, phrases: Mapping[str, str] = NOTHING_TOLD) -> Iterator[tuple[pa.Table, Told]]:
+    """Everything to be packed of a selection: where each clip lies, in packing order (schema SAMPLES), and what is known of it.
+
+    Captions are followed by the recipe's phrases of `conditioning`.
+    """
     corpus.gather()
     with on_disk() as told:
-        yield Samples(_tell(corpus, name, phrases, told), told)
+        yield _tell(corpus, name, phrases, told), Told(told)
 
 
 def _tell(corpus: Corpus, name: str, phrases: Mapping[str, str], told: duckdb.DuckDBPyConnection) -> pa.Table:
