@@ -1,32 +1,57 @@
-"""Split: which clusters of duplicates are set aside for validation, so that no copy of a validation clip is ever trained on."""
+"""Split: which clusters of duplicates are set aside for validation, so that no copy of a validation clip, and nothing alike, is ever trained on."""
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
 
 def held_out_clusters(clips: pa.Table, share: float, seed: int) -> frozenset[str]:
-    """Set aside about `share` of the clips, in whole clusters of duplicates.
+    """Set aside about `share` of the clips, in whole clusters of duplicates; clusters that a semantic cluster joins go together.
 
-    Clusters are taken in an order that depends on the seed and the cluster alone, so adding footage moves few others.
+    They are taken in an order that depends on the seed and their names alone, so adding footage moves few others.
 
     Args:
-        clips: at least clip_id and duplicate_cluster (null for a clip that was never compared: a cluster of its own).
-        share: of the clips, between 0 and 1; at least one cluster is set aside and one left where there are two.
+        clips: at least clip_id and duplicate_cluster (null for a clip that was never compared: a cluster of its own); semantic_cluster too where it is known.
+        share: of the clips, between 0 and 1; at least one group of clusters is set aside and one left where there are two.
         seed: which clusters.
 
     Returns:
         The clusters' names, as `duplicate_cluster` has them.
     """
     columns = clips["clip_id"].to_pylist(), clips["duplicate_cluster"].to_pylist()
-    sizes = Counter(cluster if cluster is not None else clip_id for clip_id, cluster in zip(*columns))
-    order = sorted(sizes, key=lambda cluster: (hashlib.sha256(f"{seed}:{cluster}".encode()).digest(), cluster))
-    wanted, taken = share * clips.num_rows, 0
-    held: list[str] = []
-    for cluster in order[: max(len(order) - 1, 0)]:
-        if held and taken + sizes[cluster] / 2 > wanted:
-            break
-        held.append(cluster)
-        taken += sizes[cluster]
-    return frozenset(held)
+    clusters = [cluster if cluster is not None else clip_id for clip_id, cluster in zip(*columns)]
+    alike = clips["semantic_cluster"].to_pylist() if "semantic_cluster" in clips.column_names else [None] * len(clusters)
+    groups = _joined(clusters, alike)
+    sizes = Counter(groups[cluster] for cluster in clusters)
+    order = sorted(sizes, key=lambda group: (hashlib.sha256(f"{seed}:{group}".encode()).digest(), group))
+    held = frozenset(_about(order, sizes, share * clips.num_rows))
+    return frozenset(cluster for cluster in groups if groups[cluster] in held)
+
+
+def _about(order: Sequence[str], sizes: Mapping[str, int], wanted: float) -> Iterator[str]:
+    """Groups in this order until so many clips are taken; never all of them."""
+    taken = 0.0
+    for number, group in enumerate(order[: max(len(order) - 1, 0)]):
+        if number and taken + sizes[group] / 2 > wanted:
+            return
+        taken += sizes[group]
+        yield group
+
+
+def _joined(clusters: Sequence[str], alike: Sequence[str | None]) -> dict[str, str]:
+    """The group of each cluster of duplicates, named by the first of its clusters: those with clips in one semantic cluster are together."""
+    leader = {cluster: cluster for cluster in clusters}
+    met: dict[str, str] = {}
+
+    def root(cluster: str) -> str:
+        while leader[cluster] != cluster:
+            leader[cluster] = cluster = leader[leader[cluster]]
+        return cluster
+
+    for cluster, name in zip(clusters, alike):
+        if name is not None:
+            one, other = sorted((root(cluster), root(met.setdefault(name, cluster))))
+            leader[other] = one
+    return {cluster: root(cluster) for cluster in leader}

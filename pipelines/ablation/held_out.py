@@ -20,7 +20,9 @@ from schemas.experiment import HeldOut
 from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
 from schemas.rights import Policy
 
-NEEDED = frozenset({"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_cluster", "unmeasured"})
+NEEDED = frozenset(
+    {"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_cluster", "semantic_cluster", "unmeasured"}
+)
 """Columns of clips that planning reads, whatever the recipes."""
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from curate.deciding.split import held_out_clusters
 
 
-def clips(clusters):
-    return pa.table({"clip_id": pa.array([f"c{i}" for i in range(len(clusters))], pa.string()), "duplicate_cluster": pa.array(clusters, pa.string())})
+def clips(clusters, alike=None):
+    table = pa.table({"clip_id": pa.array([f"c{i}" for i in range(len(clusters))], pa.string()), "duplicate_cluster": pa.array(clusters, pa.string())})
+    return table if alike is None else table.append_column("semantic_cluster", pa.array(alike, pa.string()))
 
 
 @settings(deadline=None)
@@ -38,3 +39,22 @@ def test_adding_footage_moves_few_clusters():
 def test_another_seed_sets_others_aside():
     table = clips([f"k{i}" for i in range(200)])
     assert held_out_clusters(table, 0.2, 1) != held_out_clusters(table, 0.2, 2)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefghij") | st.none(), st.sampled_from("pqrst") | st.none()), max_size=40), st.floats(0.05, 0.95), st.integers(0, 9)
+)
+def test_no_semantic_cluster_lies_on_both_sides(told, share, seed):
+    clusters, alike = [one for one, _ in told], [other for _, other in told]
+    held = held_out_clusters(clips(clusters, alike), share, seed)
+    sides = [(name, (cluster or f"c{i}") in held) for i, (cluster, name) in enumerate(zip(clusters, alike)) if name is not None]
+    assert len(set(sides)) == len({name for name, _ in sides})
+
+
+def test_clips_alike_go_together_though_their_copies_lie_elsewhere():
+    """One is alike to another of which there is a copy: all three are set aside, or none."""
+    clusters, alike = ["a", "b", "b", *(f"u{i}" for i in range(20))], ["s", "s", None, *([None] * 20)]
+    sides = {len({"a", "b"} & held_out_clusters(clips(clusters, alike), 0.3, seed)) for seed in range(20)}
+    assert sides == {0, 2}
+    assert {1} <= {len({"a", "b"} & held_out_clusters(clips(clusters), 0.3, seed)) for seed in range(20)}
