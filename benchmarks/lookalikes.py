@@ -109,7 +109,7 @@ class Strangers:
 
 def funnel(shown: Sequence[Footage], groups: np.ndarray, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of clips of different footage that are near, and those left after a glance, every picture held against every other: int64 (P, 2) each."""
-    telling = [[one.luma for one in whole.stills if seen(one.luma, one.luma) >= LEAST_ALONE] for whole in shown]
+    telling = [[one.luma for one in whole.stills if seen(one.luma) >= LEAST_ALONE] for whole in shown]
     miniatures = np.stack([miniature(luma) for lumas in telling for luma in lumas])
     owners, strangers = np.repeat(np.arange(len(shown)), list(map(len, telling))), Strangers(groups)
     neighbours.ONE_CELL_UP_TO = len(owners)

@@ -98,7 +98,7 @@ class Describe(Stage):
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         clips = rows.select(["clip_id", "content_box"]).to_pylist()
         seen = stills_of(open_corpus(self.corpus_url), clips)
-        telling = {name: [one.luma for one in stills if shown(one.luma, one.luma) >= LEAST_ALONE] for name, stills in seen.items()}
+        telling = {name: [one.luma for one in stills if shown(one.luma) >= LEAST_ALONE] for name, stills in seen.items()}
         made = [b"".join(miniature(luma).tobytes() for luma in telling[row["clip_id"]]) for row in clips]
         yield pa.table([rows["clip_id"], pa.array(made, pa.binary())], schema=DESCRIBED)
 

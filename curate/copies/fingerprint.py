@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-VERSION = "fingerprint@2"
+VERSION = "fingerprint@3"
 WIDTH = 128
 """Pixels of the small pictures' width."""
 CROPS = (1.0, 0.9, 0.82)
 """Centre parts described, as shares of width and height; the first is what the index holds, all are asked for."""
 BLUR = 1.0
 """Pixels by which they are smoothed, so that a shift by less than a pixel matters little."""
+MARGIN = 0.01
+"""Share of the picture by which borders are taken to reach further in: a pixel of them that is left is an edge, which its copies need not have."""
 LEAST_DETAIL = 6.0
 """Luma deviation below which a picture (black, a plain title) is evidence of nothing."""
 SIDE, LOW = 24, 10
@@ -77,13 +79,18 @@ def still(image: bytes, time_s: float, content_box: Sequence[float] | None) -> S
     if luma is None:
         return None
     height, width = luma.shape
-    left, top, right, bottom = content_box or (0.0, 0.0, 1.0, 1.0)
+    left, top, right, bottom = _within(content_box or (0.0, 0.0, 1.0, 1.0))
     inside = luma[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
     if min(inside.shape) < 8:
         return None
     size = (WIDTH, max(16, round(WIDTH * inside.shape[0] / inside.shape[1])))
     small = cv2.GaussianBlur(cv2.resize(inside, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), BLUR)
     return Still(time_s, small) if small.std() >= LEAST_DETAIL else None
+
+
+def _within(box: Sequence[float]) -> tuple[float, ...]:
+    """A box without `MARGIN` at those of its edges that are not the picture's."""
+    return tuple(edge + inward * MARGIN if 0 < edge < 1 else edge for edge, inward in zip(box, (1, 1, -1, -1)))
 
 
 def miniature(luma: np.ndarray) -> np.ndarray:

@@ -54,6 +54,8 @@ EDITS = {
     "cropped by 15 % off centre": lambda picture: picture[0:153, 40:312],
     "graded": lambda picture: 255 * (picture / 255) ** 0.7 * 0.8 + 20,
     "watermarked": watermarked,
+    "marked in white": lambda picture: cv2.rectangle(picture.astype(np.float32).copy(), (230, 10), (300, 32), 250.0, -1),
+    "darkened until blacks are gone": lambda picture: np.clip(255 * (picture / 255) ** 1.4 - 38, 0, 255),
     "noisy": lambda picture: picture + np.random.default_rng(5).normal(0, 8, picture.shape),
     "letterboxed": letterboxed,
 }
@@ -109,6 +111,31 @@ def test_one_moment_alike_does_not_make_up_for_moments_that_differ():
         visited[30:170, 60:180] = cv2.resize(scene(seed, 80), (120, 140))
         visits.append(clip_of([room, visited, visited, visited]))
     assert same_footage(*visits) == 0
+
+
+def gesture(raised_at, changes=True):
+    """A person in a room, whose hand is up in some pictures; where something changes, the room's door stands open in the second half."""
+    room, hand, door = scene(8), cv2.resize(scene(9, 80), (150, 170)), cv2.resize(scene(10, 80), (160, 175))
+    pictures = [room.copy() for _ in TIMES]
+    for number, picture in enumerate(pictures):
+        if changes and number >= 2:
+            picture[:175, :160] = door
+        if number in raised_at:
+            picture[5:175, 165:315] = hand
+    return pictures
+
+
+BETWEEN = (TIMES[0], 1.5, *TIMES[2:])
+
+
+def test_what_happens_between_two_moments_contradicts_nothing_where_both_show_the_same_change():
+    """The hand went up and down again between two pictures of one, and the other has a picture of it."""
+    assert same_footage(clip_of(gesture(())), clip_of(gesture({1}), BETWEEN)) > 0.96
+    assert same_footage(clip_of(gesture({1}), BETWEEN), clip_of(gesture(()))) > 0.96
+
+
+def test_a_fixed_camera_that_saw_something_in_between_is_no_copy_of_one_that_did_not():
+    assert same_footage(clip_of(gesture((), changes=False)), clip_of(gesture({1, 2}, changes=False), (TIMES[0], 1.5, 3.5, TIMES[3]))) == 0
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
