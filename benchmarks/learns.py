@@ -38,8 +38,10 @@ COSINE: dict[str, Any] = {"learning_rate_schedule": "cosine"}
 RESTARTS: dict[str, Any] = {"learning_rate_schedule": "cosine_with_restarts", "cycles": 2}
 PLAIN: dict[str, Any] = {"prediction": "flow", "start": "plain", "timesteps": "last", "latent": "exact", **COSINE}
 AUTOENCODE = Phase(task="autoencode", steps=60, batch=8, frames=1, height=64, width=64, **COSINE)
+BASE_PARTS = (1000, 1000, 800)
+"""Steps of the base's parts: direction is learned late, and these take the ten CPU minutes that a seed may cost."""
 PHASES = {
-    "base": Phase(task="text_to_video", steps=1000, frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **RESTARTS),
+    "base": Phase(task="text_to_video", steps=BASE_PARTS[0], frames=8, height=32, width=32, stride=(3, 3), timesteps="late", ema_decay=0.99, **RESTARTS),
     "interpolation": Phase(task="interpolate", steps=160, frames=5, height=24, width=24, stride=(5, 5), keys="both", ema_decay=0.98, **PLAIN),
     "vsr": Phase(task="upscale", steps=440, batch=1, frames=8, height=32, width=32, noise_level=400, ema_decay=0.98, **PLAIN),
 }
@@ -47,8 +49,6 @@ IMAGES = PHASES["vsr"].model_copy(update={"steps": 220, "frames": 1, "batch": 8}
 """The image upscaler that super-resolution goes on from, as LaVie's does."""
 CLEANER = PHASES["vsr"].model_copy(update={"steps": 400, "noise_level": 100})
 """Super-resolution's last part: levels to 400 leave too few steps for input that is hardly noised."""
-BASE_PARTS = (1000, 1000, 800)
-"""Steps of the base's parts: direction is learned late, and these take the ten CPU minutes that a seed may cost."""
 AGAIN = 100
 
 

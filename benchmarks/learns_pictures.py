@@ -26,7 +26,7 @@ def draw_curves(out: Path, task_of: dict[str, str], path: Path) -> None:
             steps, losses = _losses(folder, task)
             smooth = np.convolve(losses, np.ones(SMOOTHED) / SMOOTHED, mode="valid") if len(losses) > SMOOTHED else losses
             ours = "as-it-is" in folder.name
-            label = folder.name.removeprefix(f"{stage}-").replace("-", " ") if folder.name.endswith("-0") else None
+            label = folder.name.removeprefix(f"{stage}-").removesuffix("-0").replace("-", " ") if folder.name.endswith("-0") else None
             axis.plot(steps[-len(smooth) :], smooth, color="#1f6f8b" if ours else "#c8553d", alpha=0.9, linewidth=1, label=label)
         axis.set(title=stage, xlabel="step", ylabel="training loss", yscale="log")
         axis.legend(fontsize=7)
