@@ -11,7 +11,7 @@ import duckdb
 
 from curate.deciding.rules import identifier, literal
 from curate.packing.buckets import bucket_sql
-from schemas.recipe import BUCKET, Quotas, Recipe
+from schemas.recipe import BUCKET, Caps, Quotas, Recipe
 
 DUPLICATES, SEMANTIC = "duplicates", "semantic"
 READS = ("source_id", "start_frame", "end_frame", "start_s", "end_s", "duplicate_of", "duplicate_rank")
@@ -19,7 +19,7 @@ READS = ("source_id", "start_frame", "end_frame", "start_s", "end_s", "duplicate
 
 @dataclass(frozen=True)
 class Draw:
-    """One step that thins out `survivors` (position, clip_id, source_number, length_s, cluster, best, priority, quota_group).
+    """One step that thins out `survivors` (`survivor_columns`).
 
     Attributes:
         name: what the ledger calls it.
@@ -33,10 +33,7 @@ class Draw:
 
 
 def survivor_columns(recipe: Recipe) -> dict[str, str]:
-    """What the draws need to know of each clip: name to SQL over a row of clips with their `clip_id`."""
-    unit = f"((md5_number_lower({literal(f'draw:{recipe.seed}:')} || clip_id)::DOUBLE + 0.5) / 18446744073709551616.0)"
-    weight = identifier(recipe.sample.weight) if recipe.sample.weight else "1"
-    by = recipe.quotas.by if recipe.quotas else None
+    """What the draws that a recipe asks for need to know of each clip: name to SQL over a row of clips with their `clip_id`."""
     return {
         "position": "position",
         "clip_id": "clip_id",
@@ -45,6 +42,16 @@ def survivor_columns(recipe: Recipe) -> dict[str, str]:
         "cluster": "coalesce(duplicate_of, clip_id)",
         "best": "coalesce(duplicate_rank, 0)",
         **_alike(recipe),
+        **(_ranked(recipe) if recipe.quotas or recipe.caps != Caps() or recipe.sample.clips is not None or recipe.sample.hours is not None else {}),
+    }
+
+
+def _ranked(recipe: Recipe) -> dict[str, str]:
+    """In which order clips are drawn, and of which group they are; a digest of every clip, which costs more than all else."""
+    unit = f"((md5_number_lower({literal(f'draw:{recipe.seed}:')} || clip_id)::DOUBLE + 0.5) / 18446744073709551616.0)"
+    weight = identifier(recipe.sample.weight) if recipe.sample.weight else "1"
+    by = recipe.quotas.by if recipe.quotas else None
+    return {
         "priority": f"CASE WHEN {weight} > 0 THEN -ln({unit}) / {weight} ELSE 'infinity'::DOUBLE END",
         "quota_group": "'all'" if by is None else f"coalesce({bucket_sql() if by == BUCKET else identifier(by)}, 'null')",
     }
@@ -96,7 +103,9 @@ def make(connection: duckdb.DuckDBPyConnection, draw: Draw) -> None:
 def _best(group: str, order: str, words: str) -> str:
     first = f"first_value(clip_id) OVER (PARTITION BY {group} ORDER BY {order}, clip_id)"
     told = f"{literal(words)} AS words, NULL::DOUBLE AS number, kept AS text"
-    return f"SELECT position, {told} FROM (SELECT position, clip_id, {first} AS kept FROM survivors) WHERE clip_id <> kept"
+    # A group is called after one of its clips, so that only groups in which another clip is have anything to reject; they are few.
+    many = f"SELECT * FROM survivors WHERE {group} IN (SELECT {group} FROM survivors WHERE {group} <> clip_id)"
+    return f"SELECT position, {told} FROM (SELECT position, clip_id, {first} AS kept FROM ({many})) WHERE clip_id <> kept"
 
 
 def _first_clips(group: str, limit: str, where: str) -> str:
