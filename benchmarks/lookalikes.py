@@ -14,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,8 @@ def pairs(arguments: argparse.Namespace) -> None:
     told |= {"likely": len(likely), "compared": len(judged)}
     upper = (len(false) + 3 if not false else len(false) * 2 + 3) / every * len(likely) / max(len(judged), 1)
     told |= {"false": len(false), "false_per_million": len(false) / every * 1e6, "upper_95_per_million_if_independent": upper * 1e6}
+    for name, found in (("near_between", near), ("likely_between", likely)):
+        told[name] = Counter("-".join(map(str, sorted((int(group[a]), int(group[b]))))) for a, b in found.tolist()).most_common(12)
     told["false_between"] = sorted({tuple(sorted((int(group[a]), int(group[b])))) for a, b in false})
     print(json.dumps(told))
 
