@@ -80,6 +80,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
         plans = plan_shards(_planned(samples, recipe), recipe.encoding.shard_mb * 1e6)
         packed = samples.select(TO_DESCRIBE)
         del samples, sizes  # hundreds of bytes a clip, which nothing below needs
+        pa.default_memory_pool().release_unused()
         if before is not None:
             corpus.filesystem.rm_file(f"{folder}/{MANIFEST}")
         with IndexFile() as index:

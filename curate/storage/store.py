@@ -8,6 +8,7 @@ second, so that a commit gathered meanwhile is found in the generation; a file t
 """
 
 import dataclasses
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from curate.storage.atomic import create_large_if_absent, names_in, unfinished_in
 from curate.storage.commits import Commit, StoreError, among, bundle, keys_table, relations_of, unbundle
 from curate.storage.parts import TARGET_BYTES, Generation, Part, Parts, Rows
 
+WHOLE_BYTES = 4 << 20
+"""A commit of at most so much is read in one piece from an object store, where each look into it is a call of its own."""
 KEYS = "keys"
 """The relation of gathered commits: their group and key, quoted as in a loose commit's path."""
 
@@ -165,8 +169,9 @@ class Store:
     def read_loose(self, commit: Commit, name: str, columns: Sequence[str] | None = None, ids: Sequence[str] | None = None, of: str = "clip_id") -> pa.Table:
         """One relation's rows of a loose commit, or only those with one of the ids as `of`."""
         path = f"{self.root}/{commit.path}"
-        with self.filesystem.open(path, "rb") as file:
-            rows = unbundle(file, name, path, ids if of == "clip_id" else None)
+        with self.filesystem.open(path, "rb") as opened:
+            whole = not isinstance(self.filesystem, LocalFileSystem) and opened.size <= WHOLE_BYTES
+            rows = unbundle(io.BytesIO(opened.read()) if whole else opened, name, path, ids if of == "clip_id" else None)
         rows = rows if ids is None else rows.filter(among_ids(of, ids))
         return rows if columns is None else rows.select([column for column in columns if column in rows.column_names])
 

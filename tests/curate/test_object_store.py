@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,9 +31,10 @@ class Flaky:
 
     def __init__(self, inner: Callable, share: float, seed: int = 0) -> None:
         self.inner, self.share, self.random, self.lock, self.failed = inner, share, random.Random(seed), threading.Lock(), 0
-        self.url = ""
+        self.url, self.calls = "", Counter[str]()
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterator[bytes]:
+        self.calls[environ["REQUEST_METHOD"]] += 1
         with self.lock:
             drawn, late = self.random.random(), self.random.random() < 0.5
             failing = drawn < self.share
@@ -98,6 +100,16 @@ def test_a_corpus_on_an_object_store_is_the_same_corpus(s3: Flaky) -> None:
     again.line_up()
     assert again.table("clips", columns=["start_frame"])["start_frame"].to_pylist() == list(range(8))
     assert s3.share == 0 or s3.failed > 3
+
+
+def test_gathering_reads_each_relation_of_a_small_commit_in_one_piece(s3: Flaky) -> None:
+    corpus = open_corpus(f"{s3.url}/corpus", create=True)
+    for number in range(20):
+        corpus.commit(str(number), {"spans": spans(number), "shots": table_of([{"source_id": "s0", "shot_index": number}], RELATIONS["shots"])})
+    before = s3.calls["GET"]
+    assert corpus.gather() == 20
+    assert s3.calls["GET"] - before < 20 * 2 + 30  # one a relation of a commit, and looking around
+    assert corpus.table("clips")["start_frame"].to_pylist() == list(range(20))
 
 
 @pytest.mark.parametrize("s3", [0.1], indirect=True)
