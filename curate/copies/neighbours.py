@@ -21,7 +21,7 @@ ONE_CELL_UP_TO = 20_000
 """Vectors up to which every one is compared with every other."""
 CELLS_PER_ROOT, LEAST_A_CELL, LEARNT_PER_CELL, ROUNDS = 8, 256, 32, 6
 """Cells are as many as 8 roots of the vectors; fewer where they would hold less than 256 on average, which costs more calls than it saves work."""
-PROBES, AROUND = 16, 128
+PROBES, AROUND = 24, 512
 """Cells that a vector probes, of those around its own."""
 BATCH = 2048
 
