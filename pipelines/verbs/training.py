@@ -6,7 +6,6 @@ from typing import Annotated, TypeVar
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from pipelines.progress import progress_shown
 from pipelines.verbs.options import EXIT_SOME_FAILED, console, engine_named, errors
@@ -96,11 +95,9 @@ def evaluate(
 
     with progress_shown(console) as listener:
         scores = score_cascade(checkpoint, shards, most_clips=clips, steps=steps, guidance=guidance, listener=listener)
-    table = Table("stage", "metric", "value", "95 % interval", "clips", "features")
     for row in scores.to_pylist():
-        interval = f"{row['low']:.4g} to {row['high']:.4g}"
-        table.add_row(row["stage"], row["metric"], f"{row['value']:.4g}", interval, str(row["count"]), row["model"] or "")
-    console.print(table)
+        interval = f"{row['low']:.4g} to {row['high']:.4g}, {row['count']} clips"
+        console.print(f"{row['stage']:<14}{row['metric']:<30}{row['value']:>10.4g}  ({interval})", soft_wrap=True)
     if out is not None:
         pq.write_table(scores, out)
 

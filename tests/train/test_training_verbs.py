@@ -103,7 +103,8 @@ def test_evaluating_prints_every_stage_and_writes_the_same_numbers(trained: Path
     told = clipmill("evaluate", "--checkpoint", trained, "--shards", held_out_shards, "--clips", 2, "--steps", 1, "--out", tmp_path / "scores.parquet")
     scores = pq.read_table(tmp_path / "scores.parquet")
     assert scores.schema.equals(SCORES)
-    assert {stage for stage in ("base", "interpolation", "vsr") if stage in told} == set(scores["stage"].to_pylist())
+    assert {row["stage"] for row in scores.to_pylist()} == {"base", "interpolation", "vsr"}
+    assert [tuple(line.split()[:2]) for line in told.splitlines()[-len(scores) :]] == [(row["stage"], row["metric"]) for row in scores.to_pylist()]
 
 
 def test_a_converted_cascade_is_the_published_layout_and_starts_another_run_whole(trained: Path, shards: Path, tmp_path: Path) -> None:

@@ -61,19 +61,25 @@ def test_what_sharded_workers_kept_one_worker_goes_on_from(shards: Path, tmp_pat
 WORKER = """
 import json, sys
 import torch.distributed as distributed
-from train.workers import train_here
+from train import workers
+told = json.loads(sys.argv[1])
+def heard(what, done, total):
+    if done == told["until"]:
+        raise SystemExit
+train = workers.train
+workers.train = lambda run, folder, world: train(run, folder, heard, world)
 distributed.init_process_group("gloo")
-train_here(json.loads(sys.argv[1]))
+workers.train_here(told)
 distributed.destroy_process_group()
 """
 
 
-def train_in_two_processes(run: TrainingRun, folder: Path) -> None:
-    """What Ray starts on each worker, in processes of this machine."""
+def train_in_two_processes(run: TrainingRun, folder: Path, until: int | None = None) -> None:
+    """What Ray starts on each worker, in processes of this machine; both may be stopped at a step."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-W", "ignore", "-c", WORKER, json.dumps({"run": run.model_dump(mode="json"), "folder": str(folder)})]
+    command = [sys.executable, "-W", "ignore", "-c", WORKER, json.dumps({"run": run.model_dump(mode="json"), "folder": str(folder), "until": until})]
     environment = os.environ | place | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     workers = [subprocess.Popen(command, env=environment | {"RANK": str(rank)}) for rank in range(2)]
     assert [worker.wait(timeout=600) for worker in workers] == [0, 0]
@@ -87,6 +93,16 @@ def test_two_sharded_workers_go_on_from_what_one_kept_with_its_losses(shards: Pa
     train_in_two_processes(run, tmp_path / "resumed")
     assert losses(tmp_path / "resumed") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)
     one, other = (load_component(folder, "base").state_dict() for folder in (alone, tmp_path / "resumed" / "cascade"))
+    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
+
+
+def test_one_worker_goes_on_from_what_two_sharded_ones_kept_with_the_losses_of_one(shards: Path, tmp_path: Path):
+    run = TrainingRun(name="tiny", shards=str(shards), phases=(PHASE.model_copy(update={"checkpoint_every": 1}),), parallel="fsdp")
+    train_in_two_processes(run, tmp_path / "resumed", until=2)
+    assert (tmp_path / "resumed" / "state" / "text_to_video.pt").exists()
+    alone, resumed = train(run, tmp_path / "alone"), train(run, tmp_path / "resumed")
+    assert losses(tmp_path / "resumed") == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)
+    one, other = (load_component(folder, "base").state_dict() for folder in (alone, resumed))
     assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
 
 
