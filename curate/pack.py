@@ -22,7 +22,7 @@ from curate.packing.shards import Plan, WriteShards, plan_shards
 from curate.packing.telling import Told, samples_of
 from curate.select import selected_by
 from curate.storage.atomic import names_in, overwrite
-from curate.storage.journal import record
+from curate.storage.journal import entries, record
 from curate.storage.memory import plain_memory
 from schemas.recipe import Encoding, Recipe
 
@@ -73,7 +73,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
         contents = told.contents(packing_digest(recipe.encoding))
         before = read_manifest(corpus.filesystem, folder)
         if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
-            return _report(corpus, before, fresh=False)
+            return _finish(corpus, folder, before, fresh=False)
         pieces = f"{folder}/{PIECES}/{encoding_digest(recipe.encoding)}"
         sizes, problems = _cut(corpus, pieces, samples, recipe, name, run, listener)
         samples, failed = with_sizes(samples, sizes), sorted(problems.items())
@@ -89,9 +89,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
             describe_set(corpus, folder, manifest, packed, index)
     _record_failures(corpus, name, failed)
     write_manifest(corpus.filesystem, folder, manifest)
-    _clear(corpus, folder, {plan.shard for plan in plans})
-    record(corpus, "pack", {"name": name, "contents": contents, "clips": manifest["clips"], "shards": len(shards)})
-    return _report(corpus, manifest, fresh=True)
+    return _finish(corpus, folder, manifest, fresh=True)
 
 
 def packing_digest(encoding: Encoding) -> str:
@@ -200,6 +198,16 @@ def _record_failures(corpus: Corpus, name: str, failed: Sequence[tuple[str, str]
     if not failed:
         return
     corpus.replace(f"verdicts/{name}", with_failures(corpus.read(f"verdicts/{name}"), dict(failed), "pack"), in_order=True)
+
+
+def _finish(corpus: Corpus, folder: str, manifest: dict[str, Any], fresh: bool) -> PackReport:
+    """What follows a manifest, as far as it was not done: pieces and old shards go, and the journal tells of the set."""
+    _clear(corpus, folder, {shard["shard"] for shard in manifest["shards"]})
+    name, contents = manifest["name"], manifest["contents"]
+    told = next((entry.facts["contents"] for entry in reversed(entries(corpus)) if entry.verb == "pack" and entry.facts["name"] == name), None)
+    if fresh or told != contents:
+        record(corpus, "pack", {"name": name, "contents": contents, "clips": manifest["clips"], "shards": len(manifest["shards"])})
+    return _report(corpus, manifest, fresh)
 
 
 def _clear(corpus: Corpus, folder: str, current: set[str]) -> None:

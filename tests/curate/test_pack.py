@@ -27,6 +27,7 @@ from curate.packing import pieces
 from curate.packing.cutting import CutClips, jobs_of
 from curate.packing.manifest import read_manifest
 from curate.select import explain, select
+from curate.storage import journal
 from curate.storage.views import RELATIONS
 from curate.verify import verify
 from curate.video import MediaError, cut, decode
@@ -174,6 +175,20 @@ def test_a_finished_pack_is_not_done_again(corpus):
     again = packed(corpus, recipe())
     assert first.fresh and not again.fresh and again.shards == first.shards
     assert times == {path: path.stat().st_mtime_ns for path in Path(first.folder).iterdir()}
+
+
+@pytest.mark.parametrize("before", ["_clear", "record"])
+def test_a_crash_after_the_manifest_leaves_no_pieces_and_loses_no_entry_of_the_journal(corpus, monkeypatch, before):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as crashing, pytest.raises(KeyboardInterrupt):
+        crashing.setattr(pack_module, before, crash)
+        packed(corpus, recipe())
+    done = packed(corpus, recipe())
+    assert not done.fresh and not (Path(done.folder) / "pieces").exists()
+    packed(corpus, recipe())
+    assert [entry.verb for entry in journal.entries(corpus)].count("pack") == 1
 
 
 def test_a_lost_shard_is_made_again(corpus):
