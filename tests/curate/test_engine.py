@@ -220,7 +220,8 @@ class TestOnRay:
 
 # It says that it runs once a worker is at it: Ray may give the rows to a worker in any order, so a first row that is done tells nothing of a second.
 SLEEPER = """
-import os, pathlib, threading, time
+import os, pathlib, signal, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in a shell's background is born deaf to Ctrl-C
 import pyarrow as pa
 from curate.engine import run_on_ray
 from curate.stage import Stage
