@@ -35,11 +35,31 @@ def _window(share: float) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(SIDE))).astype(np.float32)
 
 
+def _cosines() -> np.ndarray:
+    """The rows of an orthonormal cosine transform. In numpy, as all that is made on import: OpenCV would start threads, which a forked process waits for."""
+    waves = np.cos(np.pi * np.arange(LOW)[:, None] * (2 * np.arange(SIDE) + 1) / (2 * SIDE))
+    scales = np.full((LOW, 1), np.sqrt(2 / SIDE))
+    scales[0] = np.sqrt(1 / SIDE)
+    return (waves * scales).astype(np.float32)
+
+
+def _smoothing() -> np.ndarray:
+    """Takes SIDE pixels to as many that are averaged by a Gaussian of NEARBY pixels, mirrored at the ends: float32 (SIDE, SIDE)."""
+    offsets = np.arange(-round(4 * NEARBY), round(4 * NEARBY) + 1)
+    weights = np.exp(-(offsets**2) / (2 * NEARBY**2))
+    made = np.zeros((SIDE, SIDE))
+    for pixel in range(SIDE):
+        reached = np.abs(pixel + offsets)
+        np.add.at(made[pixel], np.where(reached < SIDE, reached, 2 * (SIDE - 1) - reached), weights / weights.sum())
+    return made.astype(np.float32)
+
+
 _ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
 _CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
-_COSINES = cv2.dct(np.eye(SIDE, dtype=np.float32), flags=cv2.DCT_ROWS).T[:LOW]
-_CENTRES = np.stack([_COSINES @ _window(share) for share in CROPS])
-_SMOOTH = cv2.GaussianBlur(np.eye(SIDE, dtype=np.float32), (1, 0), sigmaX=1e-3, sigmaY=NEARBY)
+COSINES = _cosines()
+"""Takes SIDE pixels to their LOW lowest frequencies: float32 (LOW, SIDE)."""
+_CENTRES = np.stack([COSINES @ _window(share) for share in CROPS])
+_SMOOTH = _smoothing()
 DIMENSIONS = int(_CHOSEN.sum())
 MIRROR = np.where(_COLUMNS % 2 == 1, -1, 1)[_CHOSEN].astype(np.float32)
 """Multiplies a descriptor into that of the mirrored picture."""

@@ -5,10 +5,9 @@ and change contrast a little is the tangent distance (Simard, LeCun and Denker 1
 distance"); it must be small, and small nearly everywhere. It is laxer than `compare`, which decides.
 """
 
-import cv2
 import numpy as np
 
-from curate.copies.fingerprint import LOW, SIDE
+from curate.copies.fingerprint import COSINES, LOW, SIDE
 
 AGREES = 0.8
 """Share of the deviation that the part must account for."""
@@ -65,11 +64,10 @@ def _window(start: float, share: float) -> np.ndarray:
 
 _WINDOWS = np.stack([_window(0.0, 1.0), *(_window((1 - share) * place, share) for share in SHARES for place in PLACES)])
 _YS, _XS = np.array([(0, 0), *((1 + 3 * i + y, 1 + 3 * i + x) for i in range(len(SHARES)) for y in range(3) for x in range(3))]).T
-_COSINES = cv2.dct(np.eye(SIDE, dtype=np.float32), flags=cv2.DCT_ROWS).T[:LOW]
 _ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
 _CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
 _WEIGHTS = np.sqrt(1.0 + _ROWS + _COLUMNS)[_CHOSEN].astype(np.float32)
-_GROUPS = [(_COSINES @ windows).reshape(-1, SIDE) for windows in (_WINDOWS[:1], *_WINDOWS[1:].reshape(len(SHARES), len(PLACES), SIDE, SIDE))]
+_GROUPS = [(COSINES @ windows).reshape(-1, SIDE) for windows in (_WINDOWS[:1], *_WINDOWS[1:].reshape(len(SHARES), len(PLACES), SIDE, SIDE))]
 _STEP = np.asarray(np.gradient(np.eye(SIDE, dtype=np.float32), axis=0))
 _POOL = np.kron(np.eye(PARTS), np.full((1, SIDE // PARTS), PARTS / SIDE)).astype(np.float32)
 _SPREAD = _POOL.T @ _POOL
@@ -89,7 +87,7 @@ def _low_parts(outer: np.ndarray) -> np.ndarray:
 
 def _low(pictures: np.ndarray) -> np.ndarray:
     """Low frequencies of whole pictures: float32 (P, frequencies)."""
-    return (_COSINES @ pictures @ _COSINES.T)[:, _CHOSEN] * _WEIGHTS
+    return (COSINES @ pictures @ COSINES.T)[:, _CHOSEN] * _WEIGHTS
 
 
 def _rest(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:

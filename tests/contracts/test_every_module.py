@@ -1,4 +1,4 @@
-"""What every module promises: that it can be the first of ours to be imported."""
+"""What every module promises: that it can be the first of ours to be imported, and that importing it starts nothing."""
 
 import subprocess
 import sys
@@ -18,10 +18,32 @@ for name in sys.argv[1:]:
 print("\\n".join(wrong))
 """
 
+FORKING = """
+import importlib, os, signal, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import cv2
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    cv2.setNumThreads(1)
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def names_of_modules() -> list[str]:
+    files = [path.relative_to(ROOT) for folder in ("curate", "schemas") for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
+
+
+def test_importing_starts_no_threads_of_opencv_that_a_forked_process_would_wait_for():
+    told = subprocess.run([sys.executable, "-c", FORKING, *names_of_modules()], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "0"
+
 
 def test_every_module_of_curate_can_be_imported_first():
-    files = [path.relative_to(ROOT) for folder in ("curate", "schemas") for path in sorted((ROOT / folder).rglob("*.py"))]
-    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
+    names = names_of_modules()
     assert len(names) > 100
     told = subprocess.run([sys.executable, "-c", PROGRAM, *names], cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ""
