@@ -22,7 +22,7 @@ from curate.packing.shards import Plan, WriteShards, plan_shards
 from curate.packing.telling import Told, samples_of
 from curate.select import selected_by
 from curate.storage.atomic import names_in, overwrite
-from curate.storage.journal import entries, record
+from curate.storage.journal import newest_first, record
 from curate.storage.memory import plain_memory
 from schemas.recipe import Encoding, Recipe
 
@@ -204,8 +204,8 @@ def _finish(corpus: Corpus, folder: str, manifest: dict[str, Any], fresh: bool) 
     """What follows a manifest, as far as it was not done: pieces and old shards go, and the journal tells of the set."""
     _clear(corpus, folder, {shard["shard"] for shard in manifest["shards"]})
     name, contents = manifest["name"], manifest["contents"]
-    told = next((entry.facts["contents"] for entry in reversed(entries(corpus)) if entry.verb == "pack" and entry.facts["name"] == name), None)
-    if fresh or told != contents:
+    packs = (entry.facts for entry in newest_first(corpus) if entry.verb == "pack" and entry.facts["name"] == name)
+    if fresh or next((facts["contents"] for facts in packs), None) != contents:
         record(corpus, "pack", {"name": name, "contents": contents, "clips": manifest["clips"], "shards": len(manifest["shards"])})
     return _report(corpus, manifest, fresh)
 

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging
 
 from schemas.document import DocumentError
-from schemas.run import TrainingRun
+from schemas.run import Phase, TrainingRun
 from train.asked import Asked
 from train.clips import to_clip, to_frames, write_mp4
 from train.encoders import LatentSpace, TextFeatures, latent_of, open_latent_space, open_text, published_folder
@@ -164,13 +164,15 @@ class Cascade(DiffusionPipeline):
         return np.concatenate(parts)
 
     def _at(self, stage: str) -> StageSampling:
-        phase = next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])
-        return StageSampling(stage, getattr(self, stage), phase, self.space_of(stage), self.text_of(stage))
+        return StageSampling(stage, getattr(self, stage), self._phase(stage), self.space_of(stage), self.text_of(stage))
+
+    def _phase(self, stage: str) -> Phase:
+        return next(phase for phase in self.training_run.phases if phase.task == STAGES[stage])
 
     def _check_sampler(self, sampler: str | None, chosen: tuple[str, ...]) -> None:
         if sampler is not None and sampler not in SAMPLERS:
             raise DocumentError(f"sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}")
-        if sampler not in (None, "euler") and all(self._at(stage).phase.prediction == "flow" for stage in chosen):
+        if sampler not in (None, "euler") and all(self._phase(stage).prediction == "flow" for stage in chosen):
             raise DocumentError(f"sampler {sampler!r}: every stage of this cascade was trained on flow, which euler alone samples")
 
     def _stages_upto(self, upto: str | None) -> tuple[str, ...]:

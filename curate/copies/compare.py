@@ -46,9 +46,12 @@ def differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     if min(first.shape) < BLOCKS:
         return np.full((BLOCKS, BLOCKS), np.inf, np.float32)
-    one, other = toned(first, second)
-    detail = np.maximum(_detail(one), _detail(other))
-    return _pooled(np.abs(one - other)) / (detail + FLAT)
+    return _apart(*toned(first, second))
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """`differences` of two pictures that are in the same tones."""
+    return _pooled(np.abs(one - other)) / (np.maximum(_detail(one), _detail(other)) + FLAT)
 
 
 def toned(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,18 +77,15 @@ def _curve(tones: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return made.reshape(tones.shape)
 
 
-def agreement(first: np.ndarray, second: np.ndarray, unlike: np.ndarray) -> float:
-    """Normalised correlation of two pictures of one size, in the same tones, over the parts that are not unlike: -1 to 1."""
-    one, other = toned(first, second)
-    within = cv2.resize((~unlike).astype(np.uint8), (first.shape[1], first.shape[0]), interpolation=cv2.INTER_NEAREST).astype(bool)
+def _agreement(one: np.ndarray, other: np.ndarray, unlike: np.ndarray) -> float:
+    """Normalised correlation of two pictures that are in the same tones, over the parts that are not unlike: -1 to 1."""
+    within = cv2.resize((~unlike).astype(np.uint8), (one.shape[1], one.shape[0]), interpolation=cv2.INTER_NEAREST).astype(bool)
     return correlation(one[within], other[within])
 
 
-def alike(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the parts of two pictures of one size in which there is something to be seen in both, and the same."""
-    if min(first.shape) < BLOCKS:
-        return 0.0
-    one, other = (picture - _means(picture) for picture in toned(first, second))
+def _alike(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of the parts of two pictures that are in the same tones in which there is something to be seen in both, and the same."""
+    one, other = (picture - _means(picture) for picture in (first, second))
     structure = _pooled(one * other) / np.sqrt(_pooled(one * one) * _pooled(other * other) + 1e-6)
     return float(((np.minimum(_pooled(np.abs(one)), _pooled(np.abs(other))) >= FLAT) & (structure > SAME_STRUCTURE)).mean())
 
@@ -127,10 +127,13 @@ def same_footage(first: Footage, second: Footage, mirror: bool = False) -> float
         if placement is None:
             continue
         laid = overlaid(one.luma, other.luma, placement)
-        unlike = differences(*laid) > DIFFERS
-        if unlike.mean() > UNLIKE_SHARE or alike(*laid) < LEAST_SHOWN:
+        if min(laid[0].shape) < BLOCKS:
             continue
-        agreed = agreement(*laid, unlike)
+        laid = toned(*laid)
+        unlike = _apart(*laid) > DIFFERS
+        if unlike.mean() > UNLIKE_SHARE or _alike(*laid) < LEAST_SHOWN:
+            continue
+        agreed = _agreement(*laid, unlike)
         if agreed >= AGREES and any(_fits(first, second, one.time_s, other.time_s, rate, placement, unlike) for rate in _rates(first, second)):
             return agreed
     return 0.0
@@ -192,9 +195,9 @@ class Beside:
         for still, before, after, apart_s in self._pairs():
             if apart_s > AT_ONCE_S and only_at_once:
                 continue
-            laid = [self._laid(one, still) for one in (before, after)]
-            stood = differences(laid[0][0], laid[1][0]) < STANDS
-            apart = np.minimum(differences(*laid[0]), differences(*laid[1])) > DIFFERS
+            laid = [self._laid(one, still) for one in ((before,) if before is after else (before, after))]
+            stood = differences(laid[0][0], laid[-1][0]) < STANDS
+            apart = np.minimum.reduce([differences(*pair) for pair in laid]) > DIFFERS
             allowed = AT_ONCE_SHARE if apart_s <= AT_ONCE_S else CONTRADICTED_SHARE
             if (stood & apart & ~unlike).mean() > allowed:
                 return True

@@ -29,9 +29,9 @@ NEARBY, EVEN = 4.0, 0.1
 """Pixels of a miniature within which contrast is evened out, and the share of the whole picture's deviation that plain parts are granted."""
 
 
-def _window(share: float) -> np.ndarray:
-    """Takes SIDE pixels to as many that show the middle `share` of them, by linear interpolation: float32 (SIDE, SIDE)."""
-    at = np.clip(((1 - share) / 2 + share * (np.arange(SIDE) + 0.5) / SIDE) * SIDE - 0.5, 0, SIDE - 1)
+def window(start: float, share: float) -> np.ndarray:
+    """Takes SIDE pixels to as many that show the stretch from `start` for `share` of them, by linear interpolation: float32 (SIDE, SIDE)."""
+    at = np.clip((start + share * (np.arange(SIDE) + 0.5) / SIDE) * SIDE - 0.5, 0, SIDE - 1)
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(SIDE))).astype(np.float32)
 
 
@@ -54,14 +54,15 @@ def _smoothing() -> np.ndarray:
     return made.astype(np.float32)
 
 
-_ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
-_CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
+ROWS, COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
+CHOSEN = (ROWS + COLUMNS > 0) & (ROWS + COLUMNS < LOW)
+"""Of LOW x LOW frequencies, those described."""
 COSINES = _cosines()
 """Takes SIDE pixels to their LOW lowest frequencies: float32 (LOW, SIDE)."""
-_CENTRES = np.stack([COSINES @ _window(share) for share in CROPS])
+_CENTRES = np.stack([COSINES @ window((1 - share) / 2, share) for share in CROPS])
 _SMOOTH = _smoothing()
-DIMENSIONS = int(_CHOSEN.sum())
-MIRROR = np.where(_COLUMNS % 2 == 1, -1, 1)[_CHOSEN].astype(np.float32)
+DIMENSIONS = int(CHOSEN.sum())
+MIRROR = np.where(COLUMNS % 2 == 1, -1, 1)[CHOSEN].astype(np.float32)
 """Multiplies a descriptor into that of the mirrored picture."""
 
 
@@ -124,7 +125,7 @@ def descriptors(miniatures: np.ndarray) -> np.ndarray:
     raised = luma - _SMOOTH @ luma @ _SMOOTH.T
     contrast = np.sqrt(np.maximum(_SMOOTH @ raised**2 @ _SMOOTH.T, 0))
     even = raised / (contrast + EVEN * raised.std(axis=(1, 2), keepdims=True) + 1e-6)
-    low = (_CENTRES @ even[:, None] @ _CENTRES.transpose(0, 2, 1))[..., _CHOSEN]
+    low = (_CENTRES @ even[:, None] @ _CENTRES.transpose(0, 2, 1))[..., CHOSEN]
     return low / (np.linalg.norm(low, axis=-1, keepdims=True) + 1e-9)
 
 

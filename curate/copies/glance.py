@@ -7,7 +7,7 @@ distance"); it must be small, and small nearly everywhere. It is laxer than `com
 
 import numpy as np
 
-from curate.copies.fingerprint import COSINES, LOW, SIDE
+from curate.copies.fingerprint import CHOSEN, COLUMNS, COSINES, LOW, ROWS, SIDE, window
 
 AGREES = 0.8
 """Share of the deviation that the part must account for."""
@@ -56,17 +56,9 @@ def _even(pictures: np.ndarray) -> np.ndarray:
     return wide.reshape(-1, SIDE, SIDE)
 
 
-def _window(start: float, share: float) -> np.ndarray:
-    """Takes SIDE pixels to as many that show the stretch from `start` for `share` of them, by linear interpolation: float32 (SIDE, SIDE)."""
-    at = np.clip((start + share * (np.arange(SIDE) + 0.5) / SIDE) * SIDE - 0.5, 0, SIDE - 1)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(SIDE))).astype(np.float32)
-
-
-_WINDOWS = np.stack([_window(0.0, 1.0), *(_window((1 - share) * place, share) for share in SHARES for place in PLACES)])
+_WINDOWS = np.stack([window(0.0, 1.0), *(window((1 - share) * place, share) for share in SHARES for place in PLACES)])
 _YS, _XS = np.array([(0, 0), *((1 + 3 * i + y, 1 + 3 * i + x) for i in range(len(SHARES)) for y in range(3) for x in range(3))]).T
-_ROWS, _COLUMNS = np.meshgrid(np.arange(LOW), np.arange(LOW), indexing="ij")
-_CHOSEN = (_ROWS + _COLUMNS > 0) & (_ROWS + _COLUMNS < LOW)
-_WEIGHTS = np.sqrt(1.0 + _ROWS + _COLUMNS)[_CHOSEN].astype(np.float32)
+_WEIGHTS = np.sqrt(1.0 + ROWS + COLUMNS)[CHOSEN].astype(np.float32)
 _GROUPS = [(COSINES @ windows).reshape(-1, SIDE) for windows in (_WINDOWS[:1], *_WINDOWS[1:].reshape(len(SHARES), len(PLACES), SIDE, SIDE))]
 _STEP = np.asarray(np.gradient(np.eye(SIDE, dtype=np.float32), axis=0))
 _POOL = np.kron(np.eye(PARTS), np.full((1, SIDE // PARTS), PARTS / SIDE)).astype(np.float32)
@@ -80,14 +72,14 @@ def _low_parts(outer: np.ndarray) -> np.ndarray:
     for windows in _GROUPS:
         places = len(windows) // LOW
         found = (windows @ outer @ windows.T).reshape(-1, places, LOW, places, LOW).transpose(0, 1, 3, 2, 4)
-        made.append(found[..., _CHOSEN].reshape(len(outer), places**2, -1) * _WEIGHTS)
+        made.append(found[..., CHOSEN].reshape(len(outer), places**2, -1) * _WEIGHTS)
     parts = np.concatenate(made, axis=1)
     return parts / (np.linalg.norm(parts, axis=2, keepdims=True) + 1e-6)
 
 
 def _low(pictures: np.ndarray) -> np.ndarray:
     """Low frequencies of whole pictures: float32 (P, frequencies)."""
-    return (COSINES @ pictures @ COSINES.T)[:, _CHOSEN] * _WEIGHTS
+    return (COSINES @ pictures @ COSINES.T)[:, CHOSEN] * _WEIGHTS
 
 
 def _rest(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:

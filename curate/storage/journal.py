@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -47,13 +47,18 @@ def record(corpus: Corpus, verb: str, facts: Mapping[str, Any]) -> Entry:
 
 def head(corpus: Corpus) -> Entry | None:
     """The last entry, which stands for all before it; None where nothing was done yet."""
-    names = names_in(corpus.filesystem, corpus.path(FOLDER))
-    return _entry(corpus.filesystem.cat_file(corpus.path(FOLDER, names[-1]))) if names else None
+    return next(newest_first(corpus), None)
 
 
 def entries(corpus: Corpus) -> list[Entry]:
     """Every entry, the first one first."""
-    return [_entry(corpus.filesystem.cat_file(corpus.path(FOLDER, name))) for name in names_in(corpus.filesystem, corpus.path(FOLDER))]
+    return [*newest_first(corpus)][::-1]
+
+
+def newest_first(corpus: Corpus) -> Iterator[Entry]:
+    """Every entry, the last one first, read as it is asked for."""
+    for name in reversed(names_in(corpus.filesystem, corpus.path(FOLDER))):
+        yield _entry(corpus.filesystem.cat_file(corpus.path(FOLDER, name)))
 
 
 def problems(corpus: Corpus) -> list[str]:
