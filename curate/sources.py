@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 from curate.corpus import Corpus
 from curate.engine import Listener, quiet
 from curate.footage.examine import examine
-from curate.footage.grants import merged, read_grants
+from curate.footage.grants import merged
 from curate.footage.locations import Location, find_locations, is_local
 from curate.footage.quarantine import join_rights, state_policy
+from curate.footage.rights_file import read_grants
+from curate.footage.unmatched import unmatched
 from curate.storage.journal import record
 from curate.storage.relations import FOUND
 from schemas.document import read_document
@@ -42,6 +44,7 @@ class AddReport:
         failed: sources that could not be read.
         copies: further locations of content that is there already.
         unstated: sources whose rights nobody stated.
+        warnings: what to look at again, such as rows of the rights file that are about nothing.
     """
 
     files: int
@@ -51,6 +54,7 @@ class AddReport:
     failed: int
     copies: int
     unstated: int
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """One sentence, for people."""
@@ -85,7 +89,7 @@ def add_sources(
     join_rights(corpus, on or datetime.now(UTC).date())
     stated = {"rights": rights, "policy": policy}
     record(corpus, "add", {"files": len(locations), "fresh": fresh, **{name: _digest(path) for name, path in stated.items() if path}})
-    return _report(corpus, len(locations), fresh)
+    return _report(corpus, len(locations), fresh, unmatched(corpus, grants) if grants is not None else ())
 
 
 def _look(corpus: Corpus, locations: Sequence[Location], listener: Listener) -> int:
@@ -129,7 +133,7 @@ def _digest(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def _report(corpus: Corpus, files: int, fresh: int) -> AddReport:
+def _report(corpus: Corpus, files: int, fresh: int, warnings: Sequence[str]) -> AddReport:
     sources = corpus.table("sources", columns=["status", "locations", "license"])
     statuses = sources["status"].to_pylist()
     unstated = pc.sum(pc.and_(pc.equal(sources["license"], UNSTATED), pc.equal(sources["status"], STATUS_OK))).as_py() or 0
@@ -141,4 +145,5 @@ def _report(corpus: Corpus, files: int, fresh: int) -> AddReport:
         failed=statuses.count(STATUS_FAILED),
         copies=(pc.sum(pc.list_value_length(sources["locations"])).as_py() or 0) - sources.num_rows,
         unstated=int(unstated),
+        warnings=tuple(warnings),
     )

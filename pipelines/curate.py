@@ -1,6 +1,6 @@
 """From footage to shards: add, measure, caption, deduplicate, select, pack. Each step resumes from what is on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,10 +49,12 @@ def curate(
     listener: Listener,
     models_dir: str | None = None,
     captioners: Sequence[Captioner] | None = None,
+    warn: Callable[[str], None] = print,
 ) -> Curated:
-    """The whole chain; running it again only does what is missing."""
+    """The whole chain; running it again only does what is missing. What to look at again is heard by `warn` before the long work."""
     corpus = open_corpus(corpus_url, create=True)
-    add_sources(corpus, footage, rights, policy, listener)
+    for warning in add_sources(corpus, footage, rights, policy, listener).warnings:
+        warn(warning)
     measure(corpus, profile, on, listener=listener, models_dir=models_dir)
     caption(corpus, profile, on, listener, models_dir, captioners)
     deduplicate(corpus, listener=listener)

@@ -36,6 +36,7 @@ from pipelines.verbs.options import (
     end_with_failures,
     engine_named,
     funnel_shown,
+    heeded,
     one_of,
     profile_named,
 )
@@ -74,6 +75,7 @@ def curate(
             listener=listener,
             models_dir=models_dir,
             captioners=captioners,
+            warn=heeded,
         )
         report = write_report(made.corpus, made.selection.name)
     console.print(funnel_shown(made.selection))
@@ -90,6 +92,8 @@ def add(footage: FootageArgument, corpus: CorpusOption, rights: RightsOption = N
         opened = open_corpus(corpus, create=True)
         report = add_sources(opened, footage, rights, policy, listener)
     console.print(report.summary())
+    for warning in report.warnings:
+        heeded(warning)
     end_with_failures(opened)
 
 

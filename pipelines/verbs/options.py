@@ -70,6 +70,11 @@ def profile_named(given: str) -> Profile:
     return one_of("--profile", given, get_args(Profile))  # type: ignore[return-value]
 
 
+def heeded(warning: str) -> None:
+    """Show what to look at again; nothing failed, so the exit code stays."""
+    console.print(f"[yellow]look again[/yellow] {escape(warning)}", soft_wrap=True)
+
+
 def end_with_failures(corpus: Corpus, unpacked: Sequence[tuple[str, str]] = ()) -> None:
     """List the sources that could not be read and the clips that could not be packed, and end with exit code 3 when there are any."""
     failed = [(str(row["uri"]), str(row["reason"])) for row in failed_sources(corpus).to_pylist()] + list(unpacked)

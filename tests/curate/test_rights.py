@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.footage.grants import Grants, conflict, merged, read_grants
+from curate.footage.grants import Grants, conflict, merged
+from curate.footage.rights_file import read_grants
 from schemas.document import DocumentError
 from schemas.rights import GRANTS, Policy, licence, licence_problem, permitted_uses, refusal, territory
 
@@ -123,6 +124,13 @@ def test_a_row_that_names_two_things_needs_both_to_be_true(tmp_path: Path) -> No
 
 def test_a_path_is_not_the_end_of_another(tmp_path: Path) -> None:
     assert not rows_of(tmp_path, ",,a.mp4,,CC0-1.0").governing("s1", None, ["private/a.mp4", "/footage/private/a.mp4"])
+
+
+def test_rows_that_are_true_of_no_file_are_idle_even_where_others_govern(tmp_path: Path) -> None:
+    digest = "0" * 64
+    lines = [",,a.mp4,,CC0-1.0", ",,b.mp4,,CC0-1.0", ",,,*.mp4,CC0-1.0", ",,,*.mov,CC0-1.0", f",{digest},,,CC0-1.0", f",{'1' * 64},a.mp4,,CC0-1.0"]
+    idle = rows_of(tmp_path, *lines).idle([("s1", digest, ["./a.mp4"]), ("s2", None, ["c.mp4"])])
+    assert [row["line"] for row in idle] == [3, 5, 7]
 
 
 def test_rows_that_agree_govern_together_and_rows_that_differ_conflict(tmp_path: Path) -> None:

@@ -196,6 +196,28 @@ def test_a_public_licence_holds_everywhere_unless_its_row_says_less(corpus: Corp
     assert {name: row["rights_territories"] for name, row in table(corpus).items()} == {"one.mp4": ["worldwide"], "two.mp4": ["DE", "AT"], "still.png": None}
 
 
+def test_a_mistyped_path_in_a_rights_file_is_told_with_its_line_and_the_file_that_was_meant(corpus: Corpus, footage: Path, tmp_path: Path) -> None:
+    listed = rights(tmp_path, "one.mp4,CC0-1.0,,,,,", "tow.mp4,CC0-1.0,,,,,", "still.png,CC0-1.0,,,,,", "*.mov,CC0-1.0,,,,,".replace("*", "elsewhere/x"))
+    (warning,) = add_sources(corpus, [str(footage)], rights=listed).warnings
+    assert "2 rows of the rights file are about no source" in warning
+    assert "rights.csv line 3 names the path `tow.mp4` (did you mean `two.mp4`?)" in warning and "line 5" in warning
+    assert add_sources(corpus, [str(footage)]).warnings == (), "what was heard with the rights file is not told again and again"
+
+
+def test_patterns_and_hashes_that_match_nothing_are_told_only_where_something_is_left_without_rights(corpus: Corpus, footage: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rights.csv"
+    path.write_text(f"match,license\n*.mp4,CC0-1.0\nlater/*.mov,CC0-1.0\n{'0' * 64},CC0-1.0\n")
+    assert add_sources(corpus, [str(footage / "one.mp4")], rights=str(path)).warnings == ()
+    (warning,) = add_sources(corpus, [str(footage)], rights=str(path)).warnings
+    assert "1 source has no row" in warning and "line 3 names the glob `later/*.mov`" in warning and "line 4 names the sha256 `000000000000…`" in warning
+
+
+def test_of_many_rows_about_nothing_the_first_few_are_named(corpus: Corpus, footage: Path, tmp_path: Path) -> None:
+    listed = rights(tmp_path, "one.mp4,CC0-1.0,,,,,", *(f"gone/{number}.mp4,CC0-1.0,,,,," for number in range(40)))
+    (warning,) = add_sources(corpus, [str(footage / "one.mp4")], rights=listed).warnings
+    assert warning.startswith("40 rows") and warning.count("names the path") == 3 and "and 37 more" in warning
+
+
 def test_rights_given_later_free_what_was_quarantined(corpus: Corpus, footage: Path, tmp_path: Path) -> None:
     add_sources(corpus, [str(footage)], rights=rights(tmp_path, "one.mp4,CC0-1.0,me,,,,"))
     add_sources(corpus, [str(footage)])

@@ -115,9 +115,10 @@ def faststart(film, to):
 def test_the_report_warns_of_unstated_rights_only_where_footage_was_used(corpus, made_footage, tmp_path):
     assert "are unstated" in (corpus / "report.html").read_text()
     rights = tmp_path / "rights.csv"
-    rights.write_text("path,license,rights_holder\nstill.mp4,CC0-1.0,Somebody\n")
+    rights.write_text("path,license,rights_holder\nstill.mp4,CC0-1.0,Somebody\nmooving.mp4,CC0-1.0,Somebody\n")
     result = clipmill("curate", made_footage, "--corpus", tmp_path / "corpus", "--on", "here", "--rights", rights, "--by", "describe")
     assert result.exit_code == SOME_FAILED, "one film is broken"
+    assert "did you mean `moving.mp4`" in " ".join(result.output.split()), "a mistyped path is heard"
     assert "are unstated" not in (tmp_path / "corpus" / "report.html").read_text()
     captions = open_corpus(str(tmp_path / "corpus")).table("captions")
     assert {name.partition("@")[0] for name in captions["captioner"].to_pylist()} == {"describe"}, "it was asked for alone"
