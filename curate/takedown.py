@@ -14,7 +14,7 @@ from curate.footage.quarantine import join_rights
 from curate.keeping.erase import Rewritten, erase_files, erase_from_shards, erase_rows
 from curate.keeping.signing import signed
 from curate.storage.atomic import overwrite
-from curate.storage.journal import record
+from curate.storage.journal import head, record
 from curate.storage.relations import TOMBSTONES
 from curate.trace import trace
 from schemas.table import table_of
@@ -85,9 +85,10 @@ def takedown(corpus: Corpus, source_id: str, reason: str) -> TakedownReport:
 
 
 def _statement(corpus: Corpus, report: TakedownReport, source: Any) -> dict[str, Any]:
-    """What is signed: the report, and by what content the source is known."""
-    told = asdict(report)
-    return {**told, "sha256": source["sha256"], "corpus": corpus.url, "clips_left": _left(corpus, report.source_id)}
+    """What is signed: the report, by what content the source is known, and the journal's head, which stands for all that was done before."""
+    told, last = asdict(report), head(corpus)
+    left = _left(corpus, report.source_id)
+    return {**told, "sha256": source["sha256"], "corpus": corpus.url, "clips_left": left, "journal_head": last.digest if last else None}
 
 
 def _left(corpus: Corpus, source_id: str) -> int:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curate.corpus import Corpus, CorpusError, source_of
 from curate.packing.manifest import read_manifest
 from curate.storage.atomic import filesystem_of, names_in
-from curate.storage.journal import record
+from curate.storage.journal import newest_first, record
 from curate.storage.relations import TRAININGS
 from schemas.table import table_of
 
@@ -134,12 +134,11 @@ def note_training(shards: str, checkpoint: str) -> bool:
 
 
 def remember(corpus: Corpus, row: Mapping[str, Any]) -> None:
-    """Note, once, that something outside the corpus learned from its clips: a row of TRAININGS."""
+    """Note, once, that something outside the corpus learned from its clips: a row of TRAININGS, and an entry of the journal."""
     same = ("checkpoint", "selection", "manifest_sha256")
-    if any(all(known[name] == row[name] for name in same) for known in corpus.read("trainings", list(same)).to_pylist()):
-        return
     corpus.append("trainings", table_of([dict(row)], TRAININGS), key=hashlib.sha256(repr([row[name] for name in same]).encode()).hexdigest())
-    record(corpus, "train", {name: row[name] for name in ("checkpoint", "run", "selection", "manifest_sha256")})
+    if not any(entry.verb == "train" and all(entry.facts[name] == row[name] for name in same) for entry in newest_first(corpus)):
+        record(corpus, "train", {name: row[name] for name in (*same, "run")})
 
 
 def manifests(corpus: Corpus) -> list[tuple[str, dict[str, Any]]]:

@@ -12,9 +12,9 @@ from curate.engine import Listener, quiet
 from curate.footage.quarantine import TAKEDOWN_RULE
 from curate.keeping.problems import listed
 from curate.keeping.signing import checked
+from curate.keeping.verify_journal import journal_problems
 from curate.keeping.verify_rows import TOLERANCE_S, row_problems
 from curate.keeping.verify_shards import shard_problems
-from curate.storage import journal
 from curate.storage.atomic import names_in
 from curate.storage.commits import StoreError
 from curate.takedown import FOLDER as TAKEDOWNS
@@ -39,7 +39,7 @@ def verify(corpus: Corpus, listener: Listener = quiet, *, pictures: bool = True)
         "files of tables": file_problems,
         "rows": row_problems,
         "ledgers": ledger_problems,
-        "journal": lambda corpus: iter(journal.problems(corpus)),
+        "journal": journal_problems,
         "takedowns": takedown_problems,
         "shards": lambda corpus: shard_problems(corpus, pictures, listener),
     }

@@ -20,7 +20,6 @@ from curate.media.sound import flac_problem
 from curate.packing.index import index_by_shard
 from curate.packing.recognise import SIZE, Recognition, foreign_ends, small_luma
 from curate.packing.shards import members_of
-from curate.storage import journal
 from curate.storage.on_disk import copy, insert, on_disk
 from curate.trace import manifests
 from curate.video import MediaError, decode
@@ -43,7 +42,6 @@ def shard_problems(corpus: Corpus, pictures: bool, listener: Listener) -> Iterat
     with on_disk() as connection:
         copy(corpus, connection, "spans", ("clip_id", "num_frames", "start_s", "end_s"), "spans")
         for name, manifest in sets:
-            yield from _head_problems(corpus, name, manifest)
             yield from _rights_problems(corpus, name, manifest)
             rows, indexed = _rows_by_shard(connection, manifest), _index_by_shard(corpus, name, manifest)
             for shard, clips, index in zip(manifest["shards"], rows, indexed, strict=True):
@@ -80,13 +78,6 @@ def _in_step(names: Iterable[Any], groups: Iterator[tuple[Any, Any]]) -> Iterato
             continue
         yield ahead[1]
         ahead = next(groups, None)
-
-
-def _head_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """The journal's head that the manifest holds must still be in the journal."""
-    head = manifest.get("journal_head")
-    if head and head.rpartition(":")[2] not in {entry.digest for entry in journal.entries(corpus)}:
-        yield f"shards/{name}/MANIFEST: names a head of the journal that is not in it: the journal was rewritten, or the set comes from another corpus"
 
 
 def _rights_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -78,22 +78,32 @@ class Part:
 
 @dataclass(frozen=True)
 class Generation:
-    """Which parts make up each relation; for a relation that was swapped as a whole, the generation that did so last."""
+    """Which parts make up each relation.
+
+    Attributes:
+        number: its place, from 1.
+        parts: of each relation.
+        replaced: for a relation that was swapped as a whole, the generation that did so last.
+        journal: number and digest of the journal's last entry when this was written, so that a cut shows; None where it has none.
+    """
 
     number: int = 0
     parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
     replaced: Mapping[str, int] = field(default_factory=dict)
+    journal: tuple[int, str] | None = None
 
     def to_json(self) -> bytes:
         """The generation as its file holds it."""
         parts = {name: [dataclasses.asdict(part) for part in found] for name, found in sorted(self.parts.items())}
-        return json.dumps({"number": self.number, "parts": parts, "replaced": dict(sorted(self.replaced.items()))}, indent=1).encode()
+        told = {"number": self.number, "parts": parts, "replaced": dict(sorted(self.replaced.items())), "journal": self.journal}
+        return json.dumps(told, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "Generation":
         """The generation back from its file."""
         told = json.loads(data)
-        return cls(told["number"], {name: tuple(Part(**part) for part in found) for name, found in told["parts"].items()}, told["replaced"])
+        parts = {name: tuple(Part(**part) for part in found) for name, found in told["parts"].items()}
+        return cls(told["number"], parts, told["replaced"], tuple(told["journal"]) if told.get("journal") else None)
 
 
 class Told(io.RawIOBase):

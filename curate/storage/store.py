@@ -241,6 +241,19 @@ class Store:
         emptied: dict[str, Callable[[pa.Table], pa.Table]] = {name: lambda rows: rows.slice(0, 0) for name in names}
         self.rewrite({**emptied, KEYS: lambda keys: keys.filter(pc.invert(pc.is_in(keys["group"], value_set=doomed)))})
 
+    def remember_entry(self, number: int, digest: str, holds: Callable[[int, str], bool]) -> None:
+        """Keep number and digest of the journal's last entry with what is committed.
+
+        Args:
+            holds: whether an entry is still what it was; one that is not stays remembered, which is the proof that the journal was changed.
+        """
+
+        def remembering(before: Generation) -> Generation | None:
+            later = before.journal is None or (before.journal[0] < number and holds(*before.journal))
+            return dataclasses.replace(before, journal=(number, digest)) if later else None
+
+        self.parts.publish(remembering)
+
     def sweep(self) -> int:
         """Remove what killed writers left: files never finished, and parts that no generation names; how many. Only while nothing else writes."""
         folders = [f"{kind}/{name}" for kind in ("loose", "parts") for name in names_in(self.filesystem, f"{self.root}/{kind}")]

@@ -252,6 +252,89 @@ def test_the_journal_tells_what_was_done_and_shows_tampering(corpus: Corpus) -> 
     assert journal.problems(corpus) == ["journal: entry 1 is missing"]
 
 
+def _cut(corpus: Corpus, entries: int) -> None:
+    """Cut the last entries off, as somebody would who wants them forgotten."""
+    for path in sorted(Path(corpus.path("journal")).iterdir())[-entries:]:
+        path.unlink()
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3, 4])
+def test_a_journal_whose_end_was_cut_off_shows(corpus: Corpus, entries: int) -> None:
+    _cut(corpus, entries)
+    problems = verify(corpus, pictures=False).problems
+    assert any(f"remembers entry 4 of the journal, which ends with entry {4 - entries}" in problem for problem in problems), problems
+
+
+def test_a_cut_shows_before_anything_was_packed_and_still_after_more_was_done(tmp_path: Path, made: Path) -> None:
+    corpus = open_corpus(str(tmp_path / "new"), create=True)
+    for name in "abc":
+        add_sources(corpus, [str(made / "footage" / f"{name}.mp4")])
+    assert verify(corpus).problems == ()
+    _cut(corpus, 1)
+    assert any("remembers entry 3" in problem for problem in verify(corpus).problems)
+    for _ in range(3):
+        journal.record(corpus, "add", {"files": 0})
+    assert any("remembers entry 3 of the journal, which is another one now" in problem for problem in verify(corpus).problems)
+
+
+def test_a_cut_that_reached_the_tables_too_shows_in_sets_reports_and_checkpoints(corpus: Corpus, made: Path) -> None:
+    report = takedown(corpus, named(corpus, "a"), "asked for")
+    _cut(corpus, 4)
+    generation = max(Path(corpus.path("tables", "generations")).iterdir())
+    generation.write_text(json.dumps({name: told for name, told in json.loads(generation.read_text()).items() if name != "journal"}))
+    problems = [problem for problem in verify(corpus, pictures=False).problems if "a head of the journal that is not in it" in problem]
+    assert {problem.partition(":")[0] for problem in problems} == {"shards/all/MANIFEST", report.path, str(made / "checkpoint")}
+
+
+def test_what_was_made_and_is_not_told_of_shows(corpus: Corpus) -> None:
+    takedown(corpus, named(corpus, "a"), "asked for")
+    shutil.rmtree(corpus.path("journal"))
+    told = [problem for problem in verify(corpus, pictures=False).problems if "the journal does not tell of it" in problem]
+    assert [problem.partition(":")[0].split()[0] for problem in told] == ["selection", "set", "takedown", "checkpoint"]
+
+
+def test_an_entry_torn_by_a_power_cut_is_no_tampering_and_says_what_to_do(corpus: Corpus) -> None:
+    whole = Path(corpus.path("journal", "000004")).read_bytes()
+    torn = Path(corpus.path("journal", "000005"))
+    for left in (b"", whole[: len(whole) // 2]):
+        torn.write_bytes(left)
+        (problem,) = verify(corpus, pictures=False).problems
+        assert "journal/000005: is not whole" in problem and "remove it" in problem
+        with pytest.raises(CorpusError, match="journal/000005: is not whole"):
+            journal.record(corpus, "select", {})
+    torn.unlink()
+    assert journal.record(corpus, "select", {}).number == 5 and verify(corpus, pictures=False).problems == ()
+
+
+def test_an_entry_that_was_whole_and_is_torn_now_is_damage(corpus: Corpus) -> None:
+    last = Path(corpus.path("journal", "000004"))
+    last.write_bytes(last.read_bytes()[:40])
+    problems = verify(corpus, pictures=False).problems
+    assert any("remembers entry 4 of the journal, which is another one now" in problem for problem in problems), problems
+
+
+def test_dying_between_an_entry_and_its_remembrance_is_no_tampering(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr(corpus.store, "remember_entry", lambda *told: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            journal.record(corpus, "select", {})
+    assert verify(corpus, pictures=False).problems == ()
+    journal.record(corpus, "select", {})
+    assert verify(corpus, pictures=False).problems == ()
+
+
+def test_a_training_whose_note_was_interrupted_is_told_of_the_next_time(corpus: Corpus, made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(made / "checkpoint", tmp_path / "again")
+    with monkeypatch.context() as dying:
+        dying.setattr("curate.trace.record", lambda *told: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            note_training(corpus.path("shards", "all"), str(tmp_path / "again"))
+    for _ in range(2):
+        assert note_training(corpus.path("shards", "all"), str(tmp_path / "again"))
+    trained = [entry.facts["checkpoint"] for entry in journal.entries(corpus) if entry.verb == "train"]
+    assert trained == [str(made / "checkpoint"), str(tmp_path / "again")]
+
+
 def test_two_writers_of_the_journal_do_not_share_a_number(corpus: Corpus) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
