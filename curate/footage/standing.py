@@ -10,7 +10,7 @@ from curate.corpus import Corpus, source_of
 from curate.deciding.rules import source_refusal
 from curate.footage.quarantine import policy_of
 from schemas.recipe import RightsTerms
-from schemas.rights import GRANTED, Policy, refusal
+from schemas.rights import GRANTED, Policy
 from schemas.source import STATUS_FAILED
 
 SOURCES_AT_ONCE = 8192
@@ -23,16 +23,12 @@ def in_force(terms: RightsTerms, policy: Policy | None) -> RightsTerms:
 
 
 def no_longer_usable(corpus: Corpus, clip_ids: Iterable[str], terms: RightsTerms, on: date) -> Iterator[tuple[str, str]]:
-    """Of the sources of some clips, those that may not be used on a day, by id, with the reason; a few thousand sources at a time."""
-    policy, names = policy_of(corpus), sorted({source_of(clip) for clip in clip_ids})
-    wanted = in_force(terms, policy)
+    """Of the sources of some clips, those that selecting on a day would refuse, by id, with the reason; a few thousand sources at a time."""
+    names, refusal = sorted({source_of(clip) for clip in clip_ids}), source_refusal(in_force(terms, policy_of(corpus)), on)
     for start in range(0, len(names), SOURCES_AT_ONCE):
         rows = corpus.sources(names[start : start + SOURCES_AT_ONCE], COLUMNS)
         rows = rows.filter(pc.not_equal(rows["status"], STATUS_FAILED))
         with duckdb.connect(config={"python_enable_replacements": False}) as connection:
             connection.register("rows", rows)
-            refused = dict(connection.sql(f"SELECT source_id, {source_refusal(wanted, on)} FROM rows").fetchall())
-        for row in rows.to_pylist():
-            reason = refused[row["source_id"]] or (refusal(row, policy, on) if policy is not None else None)
-            if reason:
-                yield row["source_id"], reason
+            judged = connection.sql(f"SELECT source_id, {refusal} AS reason FROM rows ORDER BY source_id").fetchall()
+        yield from ((source_id, reason) for source_id, reason in judged if reason is not None)

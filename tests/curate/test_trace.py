@@ -425,6 +425,14 @@ def test_rights_that_ran_out_since_they_were_added_drop_out_at_the_next_select(
     assert expiring not in {source_of(clip) for shard in dict(manifests(corpus))["all"]["shards"] for clip in shard["clips"]}
 
 
+def test_packing_refuses_no_source_for_its_rights_that_selecting_just_kept(corpus: Corpus, made: Path, tmp_path: Path) -> None:
+    """A policy holds from the next addition on; what of it depends on the day, from the next selection on."""
+    (tmp_path / "rights.csv").write_text(TERMS)
+    add_sources(corpus, [str(made / "footage")], rights=str(tmp_path / "rights.csv"))
+    Path(corpus.path("policy.toml")).write_text('name = "ours"\nrefused_licenses = ["CC0-1.0"]\n')
+    assert select(corpus, RECIPE).clips == pack(corpus, RECIPE).clips
+
+
 def test_rights_that_ran_out_after_packing_are_found(corpus: Corpus, made: Path, tmp_path: Path) -> None:
     listed = tmp_path / "rights.csv"
     listed.write_text("path,license,expires\na.mp4,CC0-1.0,2020-01-01\nb.mp4,CC0-1.0,\nc.mp4,CC0-1.0,\n")
