@@ -1,6 +1,5 @@
 """Verify: everything on disk checked again: files and digests, counts, seconds, rights, the journal, and packed clips against their rows."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -62,12 +61,11 @@ def file_problems(corpus: Corpus) -> Iterator[str]:
     for name, parts in sorted(snapshot.generation.parts.items()):
         for part in parts:
             try:
-                with corpus.filesystem.open(f"{store.root}/{part.path}", "rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                if digest != part.sha256:
-                    yield f"{part.path}: is damaged, and with it {part.rows} rows of {name}"
+                damage = store.parts.damage(part)
             except FileNotFoundError:
-                yield f"{part.path}: is missing, and with it {part.rows} rows of {name}"
+                damage = "is missing"
+            if damage:
+                yield f"{store.root}/{part.path}: {damage}, and with it {part.rows} rows of {name}; restore it from a copy of the corpus"
     for commit in snapshot.loose:
         for name in commit.relations:
             try:

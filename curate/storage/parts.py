@@ -7,6 +7,7 @@ A generation is published by creating its numbered file if absent, so of two wri
 """
 
 import bisect
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -28,6 +29,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from curate.storage.atomic import create_if_absent, create_large_if_absent, names_in
+from curate.storage.commits import StoreError
 
 ORDER = ("group", "key", "clip_id", "source_id", "kind", "proxy_index", "shot_index", "captioner", "start_s")
 """By which of its columns a part is sorted."""
@@ -158,22 +160,31 @@ class Parts:
 
     def read(self, part: Part, columns: Sequence[str] | None = None, where: pc.Expression | None = None, encoded: Sequence[str] = ()) -> pa.Table:
         """One part's rows, or only those for which an expression holds; columns it does not have are left out, `encoded` ones come as dictionaries."""
-        with self.open(part, [name for name in encoded if columns is None or name in columns]) as file:
+        with self._whole(part), self.open(part, [name for name in encoded if columns is None or name in columns]) as file:
             wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
             return file.read(wanted) if where is None else pq.read_table(self._source(part), columns=wanted, filters=where)
 
     def groups(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """One part's rows a row group at a time; of a part without rows, none of them once."""
-        with self.open(part) as file:
+        with self._whole(part), self.open(part) as file:
             wanted = None if columns is None else list(columns)
             if not file.metadata.num_row_groups:
                 yield file.read(wanted)
             for group in range(file.metadata.num_row_groups):
                 yield file.read_row_group(group, wanted)
 
+    def damage(self, part: Part) -> str | None:
+        """What is wrong with a part's file, in words; None where it is what was written.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        with self.filesystem.open(f"{self.root}/{part.path}", "rb") as file:
+            return None if hashlib.file_digest(file, "sha256").hexdigest() == part.sha256 else "is damaged"
+
     def columns(self, part: Part) -> list[str]:
         """Names of a part's columns."""
-        with self.open(part) as file:
+        with self._whole(part), self.open(part) as file:
             return file.schema_arrow.names
 
     def open(self, part: Part, encoded: Sequence[str] = ()) -> pq.ParquetFile:
@@ -216,6 +227,18 @@ class Parts:
         found = {f"parts/{folder}/{file}" for folder in folders for file in names_in(self.filesystem, f"{self.root}/parts/{folder}")}
         self.remove(sorted(found - named))
         return len(found - named)
+
+    @contextlib.contextmanager
+    def _whole(self, part: Part) -> Iterator[None]:
+        """While a part is read: what Parquet says of a damaged one, in words that name it."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise StoreError(f"{self.root}/{part.path}: is damaged ({error}); `clipmill verify` lists what is affected") from None
 
     def _source(self, part: Part) -> Any:
         """What Parquet reads from: a path where files are local, which is fastest."""

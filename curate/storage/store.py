@@ -30,6 +30,8 @@ WHOLE_BYTES = 4 << 20
 KEYS = "keys"
 """The relation of gathered commits: their group and key, quoted as in a loose commit's path."""
 
+RESTORE = "restore this file from a copy of the corpus and do the same again (`clipmill verify` lists all that is affected)"
+
 Answer = TypeVar("Answer")
 
 
@@ -219,8 +221,12 @@ class Store:
                     rows = self.parts.read(part) if about is None or part.may_begin(about) else None
                     changed = rows if rows is None else change[name](rows)
                     same = rows is None or changed is None or changed.equals(rows)
-                    parts[name] += (part,) if same else tuple(self.parts.write(name, [changed]))
-                    removed.extend([] if same else [part])
+                    if same:
+                        parts[name] += (part,)
+                        continue
+                    self._let_pass(part, name)
+                    parts[name] += tuple(self.parts.write(name, [changed]))
+                    removed.append(part)
             return dataclasses.replace(before, parts=parts)
 
         self.parts.publish(rewritten)
@@ -261,6 +267,16 @@ class Store:
         self.parts.remove(left)
         return len(left) + self.parts.sweep()
 
+    def _let_pass(self, part: Part, name: str) -> None:
+        """Stop a damaged part before its rows are written anew, which would make the damage look whole.
+
+        Raises:
+            StoreError: it is damaged.
+            FileNotFoundError: it is gone; gathered away, or lost.
+        """
+        if damage := self.parts.damage(part):
+            raise StoreError(f"{self.root}/{part.path}: {damage}, and with it {part.rows} rows of {name}; {RESTORE}")
+
     def _listed(self) -> list[Commit]:
         """Every loose commit's file, those that an interrupted gathering left behind included."""
         groups = names_in(self.filesystem, f"{self.root}/loose")
@@ -283,6 +299,7 @@ class Store:
     def _rows_of(self, snapshot: Snapshot, name: str, small: Sequence[Part]) -> Iterator[pa.Table]:
         """What gathering writes anew: parts too small to stay, then the loose commits."""
         for part in small:
+            self._let_pass(part, name)
             yield from self.parts.groups(part)
         if name == KEYS:
             yield keys_table(snapshot.loose)

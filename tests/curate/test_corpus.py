@@ -260,6 +260,25 @@ def test_a_damaged_commit_is_named(tmp_path: Path) -> None:
         corpus.read("spans")
 
 
+@pytest.mark.parametrize("rewriting", ["gather", "rewrite"])
+def test_a_damaged_part_that_still_reads_is_not_written_anew_as_if_it_were_whole(tmp_path: Path, rewriting: str) -> None:
+    corpus = open_corpus(str(tmp_path), create=True)
+    corpus.append("spans", rows("spans", span()), key="a")
+    corpus.gather()
+    (part,) = corpus.store.now().generation.parts["spans"]
+    path = tmp_path / "tables" / part.path
+    path.write_bytes(path.read_bytes().replace(b"s0123456789", b"s9876543210"))
+    changed = corpus.read("spans")
+    assert changed.num_rows == 1 and corpus.store.parts.damage(part) == "is damaged"
+    with pytest.raises(StoreError, match=r"is damaged, and with it 1 rows of spans; restore"):
+        if rewriting == "gather":
+            corpus.append("spans", rows("spans", span()), key="b")
+            corpus.gather()
+        else:
+            corpus.store.rewrite({"spans": lambda rows: rows.slice(0, 0)})
+    assert corpus.store.now().generation.parts["spans"] == (part,), "nothing was swapped"
+
+
 class Vanishing(io.BytesIO):
     """A file on an object store that was removed after it was opened."""
 
