@@ -38,17 +38,30 @@ def open_corpus(url: str, create: bool = False) -> "Corpus":
     """Open a corpus, on a local disk or at any fsspec URL such as `s3://bucket/corpus`.
 
     Raises:
-        CorpusError: there is none (and `create` is false), or it was made by a newer clipmill.
+        CorpusError: there is none (and `create` is false), it cannot be reached, or it was made by a newer clipmill.
     """
-    corpus = Corpus(url)
-    path = corpus.path(SETTINGS)
-    if create:
-        create_if_absent(corpus.filesystem, path, f"[corpus]\nformat = {FORMAT}\n".encode())
-    elif not corpus.filesystem.exists(path):
-        raise CorpusError(f"{url}: there is no corpus here (no {SETTINGS}); `clipmill add FOOTAGE --corpus {url}` makes one")
+    corpus = _reached(url, create)
     found = corpus.settings().get("corpus", {}).get("format")
     if found != FORMAT:
         raise CorpusError(f"{url}: the corpus has format {found}, and this clipmill reads format {FORMAT}")
+    return corpus
+
+
+def _reached(url: str, create: bool) -> "Corpus":
+    """The corpus, once its storage has answered; what clients of object stores raise when it does not is of many kinds."""
+    try:
+        corpus = Corpus(url)
+        if create:
+            create_if_absent(corpus.filesystem, corpus.path(SETTINGS), f"[corpus]\nformat = {FORMAT}\n".encode())
+        there = corpus.filesystem.exists(corpus.path(SETTINGS))
+    except (FileExistsError, NotADirectoryError):
+        raise CorpusError(f"{url}: there is a file where the folder of the corpus should be; name another folder") from None
+    except Exception as error:
+        if "://" not in str(url):
+            raise
+        raise CorpusError(f"{url}: cannot be reached: {error}; check the address and the credentials of this storage") from None
+    if not there:
+        raise CorpusError(f"{url}: there is no corpus here (no {SETTINGS}); `clipmill add FOOTAGE --corpus {url}` makes one")
     return corpus
 
 
@@ -207,8 +220,15 @@ class Corpus:
         return rows.sort_by([("place", "ascending"), ("proxy_index", "ascending")]).drop_columns(["place"])
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What `corpus.toml` says."""
-        return tomllib.loads(self.filesystem.cat_file(self.path(SETTINGS)).decode())
+        """What `corpus.toml` says.
+
+        Raises:
+            CorpusError: it cannot be understood.
+        """
+        try:
+            return tomllib.loads(self.filesystem.cat_file(self.path(SETTINGS)).decode())
+        except ValueError as error:
+            raise CorpusError(f"{self.path(SETTINGS)}: is damaged ({error}); restore it from a copy of the corpus") from None
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write every table people query as plain Parquet, and the ledger of each selection; the files written."""

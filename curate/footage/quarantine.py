@@ -11,7 +11,7 @@ from curate.footage.credentials import forbids_training
 from curate.footage.grants import Grants, conflict
 from curate.storage.atomic import overwrite
 from curate.storage.relations import RELATIONS
-from schemas.document import parse_document
+from schemas.document import DocumentError, parse_document
 from schemas.rights import DESCRIBED, GRANTED, RIGHTS_RULE, UNSTATED, Policy, covered_territories, permitted_uses, refusal
 from schemas.source import STATUS_FAILED, STATUS_OK, STATUS_REJECTED
 from schemas.table import table_of
@@ -41,9 +41,11 @@ def policy_of(corpus: Corpus) -> Policy | None:
     """The policy that was stated, if any."""
     try:
         text = corpus.filesystem.cat_file(corpus.path(POLICY)).decode()
+        return parse_document(tomllib.loads(text), Policy, corpus.path(POLICY), text)
     except FileNotFoundError:
         return None
-    return parse_document(tomllib.loads(text), Policy, corpus.path(POLICY), text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DocumentError(f"{corpus.path(POLICY)}: is damaged ({error}); state the policy again: clipmill add FOOTAGE --policy FILE") from None
 
 
 class Judge:

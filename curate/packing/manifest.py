@@ -11,10 +11,13 @@ from fsspec import AbstractFileSystem
 from curate.corpus import Corpus
 from curate.storage import journal
 from curate.storage.atomic import put_file
+from curate.storage.commits import StoreError
 from schemas.recipe import Recipe
 
 MANIFEST = "MANIFEST"
 FORMAT = 1
+NEEDED = frozenset({"name", "contents", "recipe", "clips", "hours", "bytes", "shards", "failed"})
+"""What no manifest may leave unsaid."""
 
 
 def make_manifest(
@@ -60,11 +63,21 @@ def write_manifest(filesystem: AbstractFileSystem, folder: str, manifest: Mappin
 
 
 def read_manifest(filesystem: AbstractFileSystem, folder: str) -> dict[str, Any] | None:
-    """The manifest of a folder of shards, or None where there is none."""
+    """The manifest of a folder of shards, or None where there is none.
+
+    Raises:
+        StoreError: it is damaged.
+    """
     try:
-        return json.loads(filesystem.cat_file(f"{folder}/{MANIFEST}"))
+        manifest = json.loads(filesystem.cat_file(f"{folder}/{MANIFEST}"))
+        if not isinstance(manifest, dict) or not NEEDED <= manifest.keys():
+            raise ValueError(f"it does not tell {', '.join(sorted(NEEDED - set(manifest)))}")
+        return manifest
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        advice = "restore it from a copy, or remove it and run `clipmill pack` again, which encodes its clips anew"
+        raise StoreError(f"{folder}/{MANIFEST}: is damaged ({error}); {advice}") from None
 
 
 def whole(filesystem: AbstractFileSystem, folder: str, manifest: Mapping[str, Any]) -> bool:

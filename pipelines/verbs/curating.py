@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from curate import select as selecting
 from curate.calibrate import calibrate as compare_scorers
@@ -38,6 +37,7 @@ from pipelines.verbs.options import (
     funnel_shown,
     heeded,
     one_of,
+    plain,
     profile_named,
 )
 from schemas.recipe import read_recipe
@@ -79,7 +79,7 @@ def curate(
         )
         report = write_report(made.corpus, made.selection.name)
     console.print(funnel_shown(made.selection))
-    console.print(f"shards  {escape(str(made.shards.folder))}\nreport  {escape(report)}")
+    console.print(f"shards  {plain(str(made.shards.folder))}\nreport  {plain(report)}")
     end_with_failures(made.corpus, made.shards.failed)
 
 
@@ -118,7 +118,7 @@ def measure(
         opened = open_corpus(corpus)
         splitter = Splitter(one_of("--detector", detector, tuple(DETECTORS)), Lengths(target_s=clip_s, maximum_s=2 * clip_s), pictures, picture_side)
         steps.measure(opened, profile_named(profile), engine_named(on), only=only, splitter=splitter, again=again, listener=listener, models_dir=models_dir)
-    console.print(f"{opened.table('clips').num_rows} clips in {escape(corpus)}")
+    console.print(f"{opened.table('clips').num_rows} clips in {plain(corpus)}")
     end_with_failures(opened)
 
 
@@ -142,7 +142,7 @@ def caption(
     captioners = [captioner_named(each, given) for each in by] if by else None
     with progress_shown(console) as listener:
         told = caption_corpus(opened, captioners, profile_named(profile), run, listener, models_dir)
-    console.print(escape(told.summary()))
+    console.print(plain(told.summary()))
 
 
 def calibrate(
@@ -156,7 +156,7 @@ def calibrate(
 
     Example: `clipmill calibrate --corpus corpus --from laion_v2 --to handcrafted --threshold 5`
     """
-    console.print(escape(compare_scorers(open_corpus(corpus), column, source, target).summary(threshold)))
+    console.print(plain(compare_scorers(open_corpus(corpus), column, source, target).summary(threshold)))
 
 
 def deduplicate(
@@ -193,7 +193,7 @@ def select(
     opened, wanted = open_corpus(corpus), read_recipe(recipe)
     if explain is not None:
         for verdict in selecting.explain(opened, wanted, explain):
-            console.print(f"{MARKS[verdict.passes]} {escape(f'{verdict.rule} {verdict.wants}')}  {escape(verdict.detail or '')}")
+            console.print(f"{MARKS[verdict.passes]} {plain(f'{verdict.rule} {verdict.wants}')}  {plain(verdict.detail or '')}")
         return
     console.print(funnel_shown(selecting.select(opened, wanted)))
 
@@ -207,7 +207,7 @@ def pack(corpus: CorpusOption, recipe: RecipeOption = "default", on: OnOption = 
     with progress_shown(console) as listener:
         opened = open_corpus(corpus)
         report = pack_shards(opened, wanted, run=choose_engine(engine_named(on), steps.footage_s(opened)), listener=listener)
-    console.print(f"{report.clips} clips in {len(report.shards)} shards, {report.bytes / 1e6:.1f} MB: {escape(str(report.folder))}")
+    console.print(f"{report.clips} clips in {len(report.shards)} shards, {report.bytes / 1e6:.1f} MB: {plain(str(report.folder))}")
     end_with_failures(opened, report.failed)
 
 
@@ -218,7 +218,7 @@ def report(
 
     Example: `clipmill report --corpus corpus`
     """
-    console.print(escape(write_report(open_corpus(corpus), selection)))
+    console.print(plain(write_report(open_corpus(corpus), selection)))
 
 
 def export(corpus: CorpusOption, to: Annotated[str, typer.Option("--to", help="Folder for the Parquet files.", show_default=False)]) -> None:
@@ -227,4 +227,4 @@ def export(corpus: CorpusOption, to: Annotated[str, typer.Option("--to", help="F
     Example: `clipmill export --corpus corpus --to tables/`
     """
     for path in open_corpus(corpus).export(to):
-        console.print(escape(str(path)))
+        console.print(plain(str(path)))

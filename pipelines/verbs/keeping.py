@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pipelines.progress import progress_shown
-from pipelines.verbs.options import EXIT_SOME_FAILED, CorpusOption, ModelsOption, console, errors
+from pipelines.verbs.options import EXIT_SOME_FAILED, CorpusOption, ModelsOption, console, errors, plain
 from schemas.document import DocumentError
 
 models = typer.Typer(name="models", help="Which weights there are, where they come from, and whether they are what they claim.", no_args_is_help=True)
@@ -35,7 +34,7 @@ def trace(
         raise DocumentError("trace: give exactly one of --source, --clip, --shard, --checkpoint")
     ((kind, identity),) = given
     for line in follow(open_corpus(corpus), kind, identity).lines():
-        console.print(escape(line))
+        console.print(plain(line))
 
 
 def takedown(
@@ -51,7 +50,7 @@ def takedown(
     from curate.takedown import takedown as take_down
 
     for line in take_down(open_corpus(corpus), source, reason).lines():
-        console.print(escape(line))
+        console.print(plain(line))
 
 
 def verify(corpus: CorpusOption) -> None:
@@ -64,7 +63,7 @@ def verify(corpus: CorpusOption) -> None:
 
     problems = check(open_corpus(corpus)).problems
     for problem in problems:
-        errors.print(f"[red]wrong[/red] {escape(problem)}")
+        errors.print(f"[red]wrong[/red] {plain(problem)}")
     console.print("all well" if not problems else f"{len(problems)} problems")
     if problems:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -78,7 +77,7 @@ def doctor() -> None:
     findings = examine()
     for finding in findings:
         mark = "[green]ok[/green]" if not finding.advice else "[red]missing[/red]" if finding.needed else "[yellow]note[/yellow]"
-        table.add_row(mark, escape(finding.what), escape(finding.found), escape(finding.advice))
+        table.add_row(mark, plain(finding.what), plain(finding.found), plain(finding.advice))
     console.print(table)
     if any(finding.needed and finding.advice for finding in findings):
         raise typer.Exit(1)
@@ -94,7 +93,7 @@ def models_list(models_dir: ModelsOption = None) -> None:
         table.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
     for row in list_models(models_dir):
         size, digest = f"{row['bytes'] / 1e6:.1f}" if row["bytes"] else "?", row["sha256"][:12] if row["sha256"] else "not pinned"
-        table.add_row(row["name"], escape(row["purpose"]), escape(row["licence"]), size, digest, "yes" if row["present"] else "no")
+        table.add_row(row["name"], plain(row["purpose"]), plain(row["licence"]), size, digest, "yes" if row["present"] else "no")
     console.print(table)
 
 
@@ -109,7 +108,7 @@ def models_fetch(
     with progress_shown(console) as listener:
         files = fetch_model(name, models_dir, listener)
     for file in files:
-        console.print(escape(str(file)))
+        console.print(plain(str(file)))
 
 
 @models.command(name="verify")
@@ -121,6 +120,6 @@ def models_verify(
 
     rows = verify_model(name, models_dir)
     for row in rows:
-        console.print(f"{row['state']:<8} {escape(row['file'])}  {escape(str(row['path'] or ''))}")
+        console.print(f"{row['state']:<8} {plain(row['file'])}  {plain(str(row['path'] or ''))}")
     if any(row["state"] != "ok" for row in rows):
         raise typer.Exit(EXIT_SOME_FAILED)

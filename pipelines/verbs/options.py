@@ -1,6 +1,8 @@
 """What several verbs share: options with their help, the two consoles, and how mistakes and failures end a command."""
 
 import os
+import re
+import sys
 from collections.abc import Sequence
 from typing import Annotated, get_args
 
@@ -18,8 +20,16 @@ from schemas.document import DocumentError
 
 EXIT_MISTAKE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 2, 3, 130
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+PIPED_COLUMNS = 10_000
+"""Where nobody looks but another program, no line is broken: ids and paths stay whole."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
+errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_COLUMNS)
+
+
+def plain(text: str) -> str:
+    """Text on one line that stays text on a terminal, whatever it holds: no markup, and control characters as in Python's literals."""
+    return escape(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text))
 
 
 def marks_allowed(folder: str | None) -> str | None:
@@ -72,14 +82,14 @@ def profile_named(given: str) -> Profile:
 
 def heeded(warning: str) -> None:
     """Show what to look at again; nothing failed, so the exit code stays."""
-    console.print(f"[yellow]look again[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print(f"[yellow]look again[/yellow] {plain(warning)}")
 
 
 def end_with_failures(corpus: Corpus, unpacked: Sequence[tuple[str, str]] = ()) -> None:
     """List the sources that could not be read and the clips that could not be packed, and end with exit code 3 when there are any."""
     failed = [(str(row["uri"]), str(row["reason"])) for row in failed_sources(corpus).to_pylist()] + list(unpacked)
     for what, reason in failed:
-        errors.print(f"[yellow]failed[/yellow] {escape(what)}: {escape(reason)}")
+        errors.print(f"[yellow]failed[/yellow] {plain(what)}: {plain(reason)}")
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -93,7 +103,9 @@ def funnel_shown(selection: Selection) -> Table:
         table.add_column(column, justify="right")
     for step in selection.funnel:
         alone = "" if step.alone_clips is None else str(step.alone_clips)
-        table.add_row(step.rule, escape(step.wants), str(step.rejected_clips), alone, str(step.left_clips))
-    if selection.clips == 0:
+        table.add_row(step.rule, plain(step.wants), str(step.rejected_clips), alone, str(step.left_clips))
+    if not selection.funnel[0].left_clips:
+        table.caption = "There are no clips yet: add footage, and measure it"
+    elif selection.clips == 0:
         table.caption = "Nothing is kept: loosen the rule that rejects the most, or ask about one clip with clipmill select --explain CLIP_ID"
     return table

@@ -5,10 +5,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from pipelines.verbs.options import CorpusOption, ModelsOption, console
+from pipelines.verbs.options import CorpusOption, ModelsOption, console, plain
 from schemas.document import DocumentError
 
 
@@ -42,5 +41,5 @@ def search(
         table.add_column(column, justify="left" if column in ("clip", "source") else "right", overflow="fold")
     for hit in found.hits:
         span = ["" if moment is None else f"{moment:.2f}" for moment in (hit.start_s, hit.end_s)]
-        table.add_row(f"{hit.score:.4f}", hit.clip_id, *span, escape(hit.uri or hit.source_id))
+        table.add_row(f"{hit.score:.4f}", hit.clip_id, *span, plain(hit.uri or hit.source_id))
     console.print(table)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.markup import escape
 
 from pipelines.progress import progress_shown
-from pipelines.verbs.options import EXIT_SOME_FAILED, console, engine_named, errors
+from pipelines.verbs.options import EXIT_SOME_FAILED, console, engine_named, errors, plain
 from schemas.document import DocumentError
 
 Number = TypeVar("Number", int, float)
@@ -35,7 +34,7 @@ def train(
 
     with progress_shown(console) as listener:
         checkpoint = train_shards(run, shards, out, init=init, workers=workers, listener=listener)
-    console.print(f"checkpoint  {escape(str(checkpoint))}")
+    console.print(f"checkpoint  {plain(str(checkpoint))}")
 
 
 def sample(
@@ -64,7 +63,7 @@ def sample(
     asking = Asking(negative, seed, per_stage("--steps", steps, int), per_stage("--guidance", guidance, float), rescale, sampler, longer, upto)
     with progress_shown(console) as listener:
         sample_video(checkpoint, prompt, out, asking, listener)
-    console.print(escape(str(out)))
+    console.print(plain(str(out)))
 
 
 def per_stage(option: str, given: str, kind: Callable[[str], Number]) -> Number | dict[str, Number]:
@@ -97,7 +96,7 @@ def evaluate(
         scores = score_cascade(checkpoint, shards, most_clips=clips, steps=steps, guidance=guidance, listener=listener)
     for row in scores.to_pylist():
         interval = f"{row['low']:.4g} to {row['high']:.4g}, {row['count']} clips"
-        console.print(f"{row['stage']:<14}{row['metric']:<30}{row['value']:>10.4g}  ({interval})", soft_wrap=True)
+        console.print(f"{row['stage']:<14}{row['metric']:<30}{row['value']:>10.4g}  ({interval})")
     if out is not None:
         pq.write_table(scores, out)
 
@@ -117,7 +116,7 @@ def convert(
     out.mkdir(parents=True, exist_ok=True)
     for stage in cascade.stages:
         export_published(getattr(cascade, stage), out / PUBLISHED_NAMES[stage])
-        console.print(escape(str(out / PUBLISHED_NAMES[stage])))
+        console.print(plain(str(out / PUBLISHED_NAMES[stage])))
 
 
 def ablate(
@@ -141,10 +140,10 @@ def ablate(
     with progress_shown(console) as listener:
         result = run_ablation(chosen, out, corpus=corpus, plan_only=plan, sweep=sweep, on=where, listener=listener)
     for verdict in result.verdicts:
-        console.print(escape(verdict))
+        console.print(plain(verdict))
     for failure in result.failures:
-        errors.print(f"[yellow]failed[/yellow] {escape(failure)}")
+        errors.print(f"[yellow]failed[/yellow] {plain(failure)}")
     if result.report is not None:
-        console.print(f"report  {escape(str(result.report))}")
+        console.print(f"report  {plain(str(result.report))}")
     if result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
