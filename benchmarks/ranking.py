@@ -20,6 +20,8 @@ from curate.deduplicate import _duplicates
 from curate.engine import quiet
 
 STRETCH = 200_000
+SCATTERED, COMMITTED = 100, 512
+"""Batches of ids from all over, as many as a loose commit may hold."""
 
 
 def made_up(count: int, rng: np.random.Generator) -> pa.Table:
@@ -69,8 +71,12 @@ def main() -> None:
     told("ids sorted")
     owners = np.concatenate([numbers.of(order_of_files[start : start + STRETCH]) for start in range(0, count, STRETCH)])
     assert (np.sort(owners) == np.arange(count)).all()
-    del order_of_files, numbers
     told("numbered, a stretch at a time")
+    for _ in range(SCATTERED):
+        asked = rng.integers(0, count, COMMITTED)
+        assert (numbers.of(order_of_files.take(pa.array(asked))) == owners[asked]).all()
+    del order_of_files, numbers
+    told(f"{SCATTERED} times {COMMITTED} scattered ones numbered")
     pairs = np.sort(rng.integers(0, count, (int(given.pairs * count), 2)), axis=1)
     pairs = pairs[Kinship(ranked).comparable(pairs[:, 0], pairs[:, 1])]
     told("pairs made up")

@@ -1,7 +1,5 @@
 """Rank: which of several copies is the best, by a stated rule, and which clips could be copies of one another at all."""
 
-import bisect
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,7 +30,7 @@ def best_first(clips: pa.Table) -> pa.Array:
 
 
 class Numbers:
-    """The numbers of clips by their ids, a sorted stretch of ids at a time, so that no table of all ids is built."""
+    """The numbers of clips by their ids, looked up in sorted ids, so that no table of all ids is built."""
 
     def __init__(self, clip_ids: pa.ChunkedArray) -> None:
         order = pc.sort_indices(clip_ids)
@@ -40,14 +38,13 @@ class Numbers:
 
     def of(self, clip_ids: pa.ChunkedArray) -> np.ndarray:
         """int64 (N,): the number of each; -1 where there is no such clip."""
-        if not len(clip_ids):
-            return np.empty(0, np.int64)
-        limits = pc.min_max(clip_ids).as_py()
-        low = bisect.bisect_left(self._ids, limits["min"], key=lambda name: name.as_py())
-        high = bisect.bisect_right(self._ids, limits["max"], lo=low, key=lambda name: name.as_py())
-        places = pc.index_in(clip_ids.cast(pa.large_string()), self._ids[low:high]).to_numpy(zero_copy_only=False)
-        found = np.append(self._numbers[low:high], -1).astype(np.int64)
-        return found[np.nan_to_num(places, nan=high - low).astype(np.int64)]
+        asked = clip_ids.cast(pa.large_string()).combine_chunks()
+        places = pc.search_sorted(self._ids, asked).to_numpy()
+        inside = np.flatnonzero(places < len(self._ids))
+        known = inside[pc.equal(self._ids.take(places[inside]), asked.take(inside)).to_numpy(zero_copy_only=False)]
+        found = np.full(len(asked), -1, np.int64)
+        found[known] = self._numbers[places[known]]
+        return found
 
 
 class Kinship:
