@@ -46,6 +46,7 @@ PAGE = """\
 Each sample is `KEY.mp4` (an image `KEY.jpg`), {% if apart %}`KEY.flac` (its sound, exactly as long), {% endif %}`KEY.txt` (its caption) and `KEY.json`
 (everything known about it: where in its source it lies, every measure, every caption, its rights). `MANIFEST` names each shard's digest and clips,
 `index.parquet` where each file lies, so that one can be read alone. `croissant.json` says the same for machines.
+What is unknown or empty is left out of `KEY.json`; `datasets` keeps those of its keys that the first five samples have.
 
 ```python
 import glob, json, webdataset

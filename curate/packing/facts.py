@@ -30,17 +30,22 @@ OF_SOURCE = (
 def facts_of(clip: Mapping[str, Any], source: Mapping[str, Any], captions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a sample's JSON holds: the clip's columns, the source's rights beside them, the source and every caption.
 
+    What is null or empty is left out: readers that infer types from the first samples take an empty list for one of nulls, and refuse what comes later.
+
     Args:
         clip: a row of clips.
         source: its row of sources.
         captions: its rows of captions, in their order.
     """
-    columns = {name: value for name, value in clip.items() if value is not None}
-    rights = {name: source.get(name) for name in RIGHTS if source.get(name) is not None}
+    rights = {name: source.get(name) for name in RIGHTS}
     told = [{name: caption[name] for name in ("captioner", "text", "start_s", "end_s")} for caption in captions if caption["problem"] is None]
-    known = {name: source.get(name) for name in OF_SOURCE if source.get(name) is not None}
-    own = {"bucket": bucket(clip["width"], clip["height"], clip["num_frames"]), "captions": told, "source": known}
-    return plain({**columns, **rights, **own})
+    known = {name: source.get(name) for name in OF_SOURCE}
+    own = {"bucket": bucket(clip["width"], clip["height"], clip["num_frames"]), "captions": told, "source": _said(known)}
+    return plain(_said({**clip, **rights, **own}))
+
+
+def _said(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in columns.items() if value is not None and value != []}
 
 
 def plain(value: Any) -> Any:

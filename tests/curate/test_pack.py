@@ -25,7 +25,9 @@ from curate.media.sound import flac_problem, sound_of
 from curate.pack import pack
 from curate.packing import pieces
 from curate.packing.cutting import CutClips, jobs_of
+from curate.packing.facts import facts_of
 from curate.packing.manifest import read_manifest
+from curate.packing.shards import write_tar
 from curate.select import explain, select
 from curate.storage import journal
 from curate.storage.views import RELATIONS
@@ -34,6 +36,7 @@ from curate.video import MediaError, cut, decode
 from schemas.clip import clip_id
 from schemas.document import DocumentError
 from schemas.recipe import Encoding, Recipe
+from schemas.sample import Sample
 from schemas.sample import decode as decode_sample
 from schemas.table import table_of
 
@@ -615,6 +618,22 @@ def test_hugging_face_datasets_opens_the_shards_unchanged(done, tmp_path):
     rows = {row["__key__"]: row for row in loaded}
     assert set(rows) == {clip_id(name, at, at + 24) for name in SOURCES for at in (0, 24)}
     assert rows[clip_id("sa", 0, 24)]["json"]["rights_holder"] == "Someone" and rows[clip_id("sa", 0, 24)]["mp4"]["bytes"][4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hugging_face_datasets_opens_shards_of_clips_of_which_different_things_are_known(tmp_path, streaming):
+    import datasets
+
+    same = {"width": 96, "height": 64, "num_frames": 24}
+    known = [{"labels": [], "texts": [], "unmeasured": []}, {"labels": [], "texts": [], "unmeasured": [("motion", "one frame")]}]
+    known += [{"labels": ["dog"], "texts": ["stop"], "unmeasured": []}, {"motion": 1.5}, {}, {}, {"labels": ["cat"], "texts": [], "unmeasured": [("pan", "x")]}]
+    captions = [{"captioner": "describe@1", "text": "words", "start_s": None, "end_s": None, "problem": None}]
+    facts = [facts_of({**same, **clip}, {"title": "A" if clip else None, "tags": []}, captions if clip else []) for clip in known]
+    with (tmp_path / "shard.tar").open("wb") as file:
+        write_tar(file, [Sample(f"k{place}", "words", {**told, "encoded": {"duration_s": 1.0}}) for place, told in enumerate(facts)])
+    files = {"train": [str(tmp_path / "shard.tar")]}
+    rows = list(datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path), streaming=streaming))
+    assert [row["json"].get("labels") for row in rows] == [None, None, ["dog"], None, None, None, ["cat"]] and len(rows) == len(known)
 
 
 def test_plain_tar_opens_the_shards_and_names_nothing_but_clips(done):
