@@ -11,6 +11,7 @@ import ffmpeg
 import numpy as np
 
 from curate.media.frames import Frames
+from curate.media.last_words import last_words
 from curate.media.sandbox import MediaError
 
 
@@ -81,9 +82,9 @@ def encode(chunks: Iterator[Frames], shorter_side: int | None, fps: float | None
             process.kill()
             process.wait()
             raise
-        said = process.stderr.read().decode(errors="replace").strip()
+        said = process.stderr.read()
         if process.wait() != 0 or written == 0:
-            raise MediaError(f"the encoder failed: {said.splitlines()[-1] if said else 'no frames'}")
+            raise MediaError(f"the encoder failed: {last_words(said)}")
         data = target.read_bytes()
     return Cut(data, written, width, height, round(float(rate), 6), round(float(written / rate), 6))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.media.frames import Frames
+from curate.media.last_words import last_words
 from curate.media.opened import OPEN_OPTIONS
 from curate.media.sound import Sound
 from curate.packing.pieces import Piece
@@ -84,8 +85,7 @@ def _run(arguments: Sequence[str], given: bytes = b"") -> bytes:
         except subprocess.TimeoutExpired:
             raise MediaError(f"copying took over {PATIENCE_S} s") from None
         if done.returncode != 0 or not target.exists():
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise MediaError(f"its streams cannot be copied into an MP4: {said[-1] if said else 'no reason given'}")
+            raise MediaError(f"its streams cannot be copied into an MP4: {last_words(done.stderr)}; a recipe that encodes can pack it")
         return target.read_bytes()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ffmpeg
 
+from curate.media.last_words import last_words
 from curate.media.sandbox import MediaError, ask
 
 SAMPLE_BYTES = 2
@@ -102,6 +103,5 @@ def flac_problem(data: bytes, told: dict[str, int]) -> str | None:
 def _run(command: list[str], data: bytes) -> bytes:
     done = subprocess.run(command, input=data, capture_output=True, env={"LANG": "C.UTF-8"}, check=False)
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise MediaError(f"FFmpeg failed on the sound: {said[-1] if said else 'no reason given'}")
+        raise MediaError(f"FFmpeg failed on the sound: {last_words(done.stderr)}")
     return done.stdout

@@ -1,14 +1,17 @@
 """The one decoder and encoder: what it reads, what it refuses, and that nothing hostile gets through it."""
 
 import signal
+import subprocess
 from fractions import Fraction
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import psutil
 import pytest
 
 from curate.media import sandbox
+from curate.media.last_words import last_words
 from curate.media.sandbox import Patience
 from curate.video import Decoding, MediaError, Sampling, cut, decode, probe
 
@@ -96,3 +99,13 @@ def media_process():
 def _no_process_left_over():
     yield
     sandbox.close_idle()
+
+
+def test_why_ffmpeg_failed_is_said_in_the_same_words_each_time(tmp_path):
+    program, film = imageio_ffmpeg.get_ffmpeg_exe(), tmp_path / "film.gif"
+    subprocess.run([program, "-v", "error", "-f", "lavfi", "-i", "testsrc=size=32x32:rate=4", "-t", "1", str(film)], check=True)
+    copying = [program, "-y", "-v", "error", "-i", str(film), "-c", "copy", str(tmp_path / "film.mp4")]
+    said = [subprocess.run(copying, capture_output=True, check=False).stderr for _ in range(2)]
+    assert b"@ 0x" in said[0].splitlines()[-1], "it calls its parts by their addresses"
+    assert last_words(said[0]) == last_words(said[1]) and "0x" not in last_words(said[0]) and "[out#0/mp4]" in last_words(said[0])
+    assert last_words(b"") == "no reason given"
