@@ -40,9 +40,9 @@ def sound(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
 
 
 def beginning(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """When the container shows its first picture."""
+    """Which container it is, and when it shows its first picture."""
     with Media(request["path"]) as media:
-        yield {"kind": "end", "first_picture_s": _first_picture_s(media)}, b""
+        yield {"kind": "end", "container": media.container.format.name, "first_picture_s": _first_picture_s(media)}, b""
 
 
 def _fill(samples: np.ndarray, media: Media, stream: Any, start_s: float, origin_s: float, first: int) -> None:

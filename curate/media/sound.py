@@ -56,15 +56,6 @@ def sound_of(path: str, start_s: float, end_s: float) -> Sound | None:
     raise MediaError("the decoder told no end of the sound")
 
 
-def first_picture_s(path: str) -> float:
-    """When a local file shows its first picture, by its container's clock: times of clips are counted from there.
-
-    Raises:
-        MediaError: the file cannot be read.
-    """
-    return next(header["first_picture_s"] for header, _ in ask({"ask": "beginning", "path": path}))
-
-
 def flac(sound: Sound) -> bytes:
     """The sound as a FLAC file.
 

@@ -19,8 +19,8 @@ from curate.footage.locations import local_copy
 from curate.media.encode import encode, encoded_size
 from curate.media.frames import Frames
 from curate.media.passes import Pass, passes
-from curate.media.remux import copied, with_sound
-from curate.media.sound import first_picture_s, flac, sound_of
+from curate.media.remux import Beginning, copied, with_sound
+from curate.media.sound import flac, sound_of
 from curate.packing.pieces import SIZES, Piece
 from curate.packing.recognise import Recognition
 from curate.stage import Resources, Stage
@@ -33,11 +33,11 @@ JOB_S = 600.0
 """Seconds of clips that one job cuts: enough to repay decoding what comes before them."""
 CLIP = pa.struct(
     [("clip_id", pa.string()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
-     ("fps", pa.float64()), ("keyframe", pa.int64())]
+     ("fps", pa.float64()), ("keyframe", pa.int64()), ("keyframe_before", pa.int64())]
 )  # fmt: skip
 JOB = pa.schema([("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("clips", pa.list_(CLIP))])
 CUT = pa.schema([*SIZES, ("problem", pa.string())])
-ENCODER, SOUND_KEPT, COPIER = "x264@2", "aac@2", "copy@2"
+ENCODER, SOUND_KEPT, COPIER = "x264@2", "aac@2", "copy@3"
 """Who encodes pictures and the sound beside them, who copies, and their versions: to be raised when the same settings give other bytes."""
 Made = TypeVar("Made")
 
@@ -120,15 +120,15 @@ class CutClips(Stage):
 
     def _copied(self, path: str, clips: Sequence[dict[str, Any]], known: Recognition) -> Iterator[tuple[dict[str, Any], Piece | str]]:
         """Clips of one source, their groups of pictures copied."""
-        begins_s = _attempt(lambda: first_picture_s(path))
+        beginning = _attempt(lambda: Beginning.of(path))
         for clip in clips:
-            if isinstance(begins_s, str):
-                yield clip, begins_s
+            if isinstance(beginning, str):
+                yield clip, beginning
                 continue
-            yield clip, _attempt(partial(self._copy, path, begins_s, clip, known))
+            yield clip, _attempt(partial(self._copy, path, beginning, clip, known))
 
-    def _copy(self, path: str, begins_s: float, clip: dict[str, Any], known: Recognition) -> Piece:
-        return self._with_sound_apart(copied(path, clip, known, self.encoding.audio == "keep", begins_s), path, clip)
+    def _copy(self, path: str, beginning: Beginning, clip: dict[str, Any], known: Recognition) -> Piece:
+        return self._with_sound_apart(copied(path, clip, known, self.encoding.audio == "keep", beginning), path, clip)
 
     def _with_sound_apart(self, piece: Piece, path: str, clip: dict[str, Any]) -> Piece:
         """The piece with the sound of exactly its span beside it, where the recipe asks for that and the source has any."""
