@@ -20,14 +20,30 @@ def held_out_clusters(clips: pa.Table, share: float, seed: int) -> frozenset[str
     Returns:
         The clusters' names, as `duplicate_cluster` has them.
     """
-    columns = clips["clip_id"].to_pylist(), clips["duplicate_cluster"].to_pylist()
-    clusters = [cluster if cluster is not None else clip_id for clip_id, cluster in zip(*columns)]
-    alike = clips["semantic_cluster"].to_pylist() if "semantic_cluster" in clips.column_names else [None] * len(clusters)
-    groups = _joined(clusters, alike)
+    clusters, groups = _grouped(clips)
     sizes = Counter(groups[cluster] for cluster in clusters)
     order = sorted(sizes, key=lambda group: (hashlib.sha256(f"{seed}:{group}".encode()).digest(), group))
     held = frozenset(_about(order, sizes, share * clips.num_rows))
     return frozenset(cluster for cluster in groups if groups[cluster] in held)
+
+
+def with_alike(clips: pa.Table, clusters: frozenset[str]) -> frozenset[str]:
+    """Clusters of duplicates, and all that semantic clusters join to them: what may not be trained on where they are evaluated.
+
+    Args:
+        clips: as for `held_out_clusters`.
+    """
+    _, groups = _grouped(clips)
+    held = {groups[cluster] for cluster in clusters}
+    return frozenset(cluster for cluster in groups if groups[cluster] in held)
+
+
+def _grouped(clips: pa.Table) -> tuple[list[str], dict[str, str]]:
+    """The cluster of duplicates of each clip, and the group of each cluster: what goes to one side together."""
+    columns = clips["clip_id"].to_pylist(), clips["duplicate_cluster"].to_pylist()
+    clusters = [cluster if cluster is not None else clip_id for clip_id, cluster in zip(*columns)]
+    alike = clips["semantic_cluster"].to_pylist() if "semantic_cluster" in clips.column_names else [None] * len(clusters)
+    return clusters, _joined(clusters, alike)
 
 
 def _about(order: Sequence[str], sizes: Mapping[str, int], wanted: float) -> Iterator[str]:

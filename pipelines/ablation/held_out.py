@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus
 from curate.deciding.decide import Decision, columns_read, decide
-from curate.deciding.split import held_out_clusters
+from curate.deciding.split import held_out_clusters, with_alike
 from curate.footage.quarantine import policy_of
 from curate.footage.standing import in_force
 from pipelines.ablation.arms import Entrant
@@ -89,8 +89,8 @@ class HeldOutSet:
     """What no arm trains on.
 
     Attributes:
-        clusters: clusters of duplicates set aside.
-        clips: the clips evaluated, one of each cluster, at most as many as asked for.
+        clusters: clusters of duplicates set aside, with all that semantic clusters join to them.
+        clips: the clips evaluated, one of each cluster asked for, at most as many as asked for.
         views: for each arm, those of them that its recipe would keep.
         composition: how many of them come from each source, largest first.
     """
@@ -117,7 +117,7 @@ def hold_out(wanted: HeldOut, holdings: Holdings, arms: Sequence[Entrant], usabl
     views = {arm.name: frozenset(evaluated.kept(_rules_only(arm.recipe))) for arm in arms if not arm.control}
     names = dict(zip(holdings.sources["source_id"].to_pylist(), holdings.sources["uri"].to_pylist()))
     composition = Counter((names[source] or source).rsplit("/", 1)[-1] for source in evaluated.clips["source_id"].to_pylist())
-    return HeldOutSet(clusters, clips, views, tuple(composition.most_common()))
+    return HeldOutSet(with_alike(holdings.clips, clusters), clips, views, tuple(composition.most_common()))
 
 
 def _by_share(wanted: HeldOut, holdings: Holdings) -> frozenset[str]:

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.deciding.split import held_out_clusters
+from curate.deciding.split import held_out_clusters, with_alike
 
 
 def clips(clusters, alike=None):
@@ -50,6 +50,21 @@ def test_no_semantic_cluster_lies_on_both_sides(told, share, seed):
     held = held_out_clusters(clips(clusters, alike), share, seed)
     sides = [(name, (cluster or f"c{i}") in held) for i, (cluster, name) in enumerate(zip(clusters, alike)) if name is not None]
     assert len(set(sides)) == len({name for name, _ in sides})
+
+
+def test_with_what_is_alike_goes_all_that_any_chain_of_copies_and_likeness_reaches():
+    clusters, alike = ["a", "b", "b", "c", "d", None], ["s", "s", "t", "t", None, None]
+    assert with_alike(clips(clusters, alike), frozenset(["a"])) == {"a", "b", "c"}
+    assert with_alike(clips(clusters, alike), frozenset(["d", "c5"])) == {"d", "c5"}
+    assert with_alike(clips(clusters), frozenset(["a"])) == {"a"}
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcdefghij") | st.none(), st.sampled_from("pqrst") | st.none()), max_size=40), st.floats(0.05, 0.95))
+def test_a_share_that_is_set_aside_is_all_that_is_alike_to_it(told, share):
+    table = clips([one for one, _ in told], [other for _, other in told])
+    held = held_out_clusters(table, share, 0)
+    assert with_alike(table, held) == held
 
 
 def test_clips_alike_go_together_though_their_copies_lie_elsewhere():

@@ -134,6 +134,21 @@ def test_footage_held_out_by_a_recipe_is_evaluated(recipes: dict[str, str], tmp_
     assert len(plan.held_out.clips) == 12 and all(int(name.split("-")[1]) <= 100 for name in plan.held_out.clips)
 
 
+def test_what_is_alike_to_footage_that_a_recipe_holds_out_is_neither_trained_on_nor_evaluated(recipes: dict[str, str], tmp_path: Path):
+    (tmp_path / "still.toml").write_text('name = "still"\n[keep]\nmotion = { max = 0.4 }\n')
+    arms = [{"name": "moving", "recipe": recipes["moving"]}, {"name": "again", "recipe": recipes["moving"]}]
+    told = experiment(recipes, arms=arms, questions=[{"arm": "again", "against": "moving"}], held_out={"recipe": str(tmp_path / "still.toml")})
+    held, alike, copy = clip(FOOTAGE[0], 0), clip(FOOTAGE[0], 5), clip(FOOTAGE[1], 6)
+    semantic, duplicates = {held["clip_id"]: "s", alike["clip_id"]: "s"}, {copy["clip_id"]: alike["clip_id"], alike["clip_id"]: alike["clip_id"]}
+    rows = [clip(name, number) for name in FOOTAGE for number in range(10)]
+    rows = [{**row, "semantic_cluster": semantic.get(row["clip_id"]), "duplicate_cluster": duplicates.get(row["clip_id"])} for row in rows]
+    next(row for row in rows if row["clip_id"] == copy["clip_id"])["duplicate_of"] = alike["clip_id"]
+    plan = make_plan(told, holdings(rows))
+    trained = {name for arm in plan.arms for name in arm.kept}
+    assert len(trained) == 40 - 2 and not {alike["clip_id"], copy["clip_id"]} & trained
+    assert len(plan.held_out.clips) == 40 and held["clip_id"] in plan.held_out.clips
+
+
 def test_clips_too_short_for_the_phases_are_not_counted(recipes: dict[str, str]):
     rows = [clip(name, number, num_frames=25 if number % 2 else 8) for name in FOOTAGE for number in range(10)]
     plan = make_plan(experiment(recipes), holdings(rows))
