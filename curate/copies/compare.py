@@ -5,29 +5,30 @@ something, and no other frame may contradict it under the same placement. Two ta
 the picture and not in all.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
-import cv2
 import numpy as np
 
 from curate.copies.fingerprint import MIRROR, Footage, Still
-from curate.copies.placement import Placement, correlation, overlaid, place
+from curate.copies.placement import SMALL, Placement, overlaid, place, roughly
+from curate.copies.tones import FLAT, Even, Toned, even, toned
 
-TRIED = 6
+TRIED = 8
 """Pairs of pictures, the likeliest first, of which one must agree."""
+NEARLY_SAME = 0.99
+"""Cosine of two pictures of a clip from which they lie over others alike, or both lie over none."""
+EITHER_WAY = 0.1
+"""Cosine by which a picture must be more like the other, or more like it mirrored, for only that to be tried."""
 AGREES = 0.96
-BLOCKS = 10
-FLAT = 0.12
-"""Detail, in deviations of the picture, that a part is granted at least: noise of flat parts is not a difference."""
 DIFFERS, STANDS = 0.6, 0.3
-OUTLYING, ROUNDS = 0.3, 4
-"""Deviations of the picture beyond which tones do not fit the curve between two pictures, and how often it is drawn anew."""
-LEAST_SHOWN, SAME_STRUCTURE = 0.25, 0.7
-"""Share of parts in which both must show something, and the same by its correlation: an edge between two plain fields lies well over any other."""
+LEAST_SHOWN = 0.25
+"""Share of parts in which both must show something, and the same: an edge between two plain fields lies well over any other."""
 UNLIKE_SHARE = 0.12
 """Parts that may differ: a logo, a subtitle."""
+HOPELESS_SHOWN, HOPELESS_SHARE = 0.2, 0.3
+"""The same two of small pictures, which lie less well, beyond which others are not asked."""
 CONTRADICTED_SHARE = 0.3
 """Parts that, having stood still, may differ in between: somebody passes by and the picture is as before."""
 AT_ONCE_S, AT_ONCE_SHARE = 0.08, 0.2
@@ -39,78 +40,9 @@ LEAST_OVERLAP = 0.5
 SLOWEST = 0.5
 
 
-def differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How two pictures of one size differ in each of BLOCKS x BLOCKS parts, relative to what is to be seen there: float32 (BLOCKS, BLOCKS).
-
-    0 is the same, 1 as much as the part deviates from its own mean; parts without detail are measured against the whole picture's.
-    """
-    if min(first.shape) < BLOCKS:
-        return np.full((BLOCKS, BLOCKS), np.inf, np.float32)
-    return _apart(*toned(first, second))
-
-
-def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """`differences` of two pictures that are in the same tones."""
-    return _pooled(np.abs(one - other)) / (np.maximum(_detail(one), _detail(other)) + FLAT)
-
-
-def toned(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two pictures of one size in the same tones, of about mean 0 and deviation 1, whatever curve was laid over one of them.
-
-    The curve is a parabola that is fitted where it fits well, so that a mark or a banner does not bend it; it takes the tones of one to those of the
-    other, in whichever direction leaves less: tones that were clipped away cannot be brought back.
-    """
-    one, other = _even(first), _even(second)
-    there, back = _curve(other, one), _curve(one, other)
-    left = [float(np.minimum(np.abs(away), OUTLYING).mean()) for away in (there - one, back - other)]
-    return (one, there) if left[0] <= left[1] else (back, other)
-
-
-def _curve(tones: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Tones taken to the wanted ones by a parabola that those which do not fit have no say in."""
-    powers = np.stack([np.ones_like(tones), tones, tones * tones], axis=-1).reshape(-1, 3)
-    target, weights = wanted.ravel(), np.ones(tones.size, np.float32)
-    for _ in range(ROUNDS):
-        weighed = powers * weights[:, None]
-        made = powers @ np.linalg.lstsq(weighed.T @ powers, weighed.T @ target, rcond=None)[0].astype(np.float32)
-        weights = 1 / (1 + ((made - target) / OUTLYING) ** 2)
-    return made.reshape(tones.shape)
-
-
-def _agreement(one: np.ndarray, other: np.ndarray, unlike: np.ndarray) -> float:
-    """Normalised correlation of two pictures that are in the same tones, over the parts that are not unlike: -1 to 1."""
-    within = cv2.resize((~unlike).astype(np.uint8), (one.shape[1], one.shape[0]), interpolation=cv2.INTER_NEAREST).astype(bool)
-    return correlation(one[within], other[within])
-
-
-def _alike(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the parts of two pictures that are in the same tones in which there is something to be seen in both, and the same."""
-    one, other = (picture - _means(picture) for picture in (first, second))
-    structure = _pooled(one * other) / np.sqrt(_pooled(one * one) * _pooled(other * other) + 1e-6)
-    return float(((np.minimum(_pooled(np.abs(one)), _pooled(np.abs(other))) >= FLAT) & (structure > SAME_STRUCTURE)).mean())
-
-
 def shown(picture: np.ndarray) -> float:
     """Share of a picture's parts in which there is something to be seen."""
-    return float((_detail(_even(picture)) >= FLAT).mean()) if min(picture.shape) >= BLOCKS else 0.0
-
-
-def _even(picture: np.ndarray) -> np.ndarray:
-    """A picture of mean 0 and deviation 1."""
-    return (picture - picture.mean()) / (picture.std() + 1e-6)
-
-
-def _detail(picture: np.ndarray) -> np.ndarray:
-    return _pooled(np.abs(picture - _means(picture)))
-
-
-def _means(picture: np.ndarray) -> np.ndarray:
-    """Each part's mean, in all of its pixels."""
-    return cv2.resize(_pooled(picture), (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_NEAREST)
-
-
-def _pooled(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(picture, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA)
+    return float((even(picture).detail >= FLAT).mean())
 
 
 def same_footage(first: Footage, second: Footage, mirror: bool = False) -> float:
@@ -121,31 +53,47 @@ def same_footage(first: Footage, second: Footage, mirror: bool = False) -> float
         second: the other.
         mirror: whether a mirrored copy is a copy.
     """
-    for _, i, j in sorted(_likeness(first, second, mirror), reverse=True)[:TRIED]:
-        one, other = first.stills[i], second.stills[j]
-        placement = place(one.luma, other.luma, mirror)
-        if placement is None:
-            continue
-        laid = overlaid(one.luma, other.luma, placement)
-        if min(laid[0].shape) < BLOCKS:
-            continue
-        laid = toned(*laid)
-        unlike = _apart(*laid) > DIFFERS
-        if unlike.mean() > UNLIKE_SHARE or _alike(*laid) < LEAST_SHOWN:
-            continue
-        agreed = _agreement(*laid, unlike)
-        if agreed >= AGREES and any(_fits(first, second, one.time_s, other.time_s, rate, placement, unlike) for rate in _rates(first, second)):
-            return agreed
+    tried: dict[tuple[int, int], Overlay | None] = {}
+    for i, j, mirrored in _likeliest(first, second, mirror):
+        nearly = [pair for pair in tried if _nearly_same(first, i, pair[0]) and _nearly_same(second, j, pair[1])]
+        agreeing = (one for one in tried.values() if one is not None and one.at(i, j).agreement)
+        overlay = tried[nearly[0]] if nearly else next(agreeing, None) or _overlay(first, second, i, j, mirrored)
+        if overlay is not None and overlay.at(i, j).agreement and any(_fits(overlay, i, j, rate) for rate in _rates(first, second)):
+            return overlay.at(i, j).agreement
+        tried[i, j] = overlay
     return 0.0
 
 
-def _likeness(first: Footage, second: Footage, mirror: bool) -> Iterator[tuple[float, int, int]]:
-    """Every pair of pictures, with the cosine of their descriptors, either one being the crop."""
-    for (i, one), (j, other) in itertools.product(enumerate(first.described), enumerate(second.described)):
-        likeness = max(float((one @ other[0]).max()), float((other @ one[0]).max()))
-        if mirror:
-            likeness = max(likeness, float(((one * MIRROR) @ other[0]).max()), float(((other * MIRROR) @ one[0]).max()))
-        yield likeness, i, j
+def _likeliest(first: Footage, second: Footage, mirror: bool) -> Iterator[tuple[int, int, tuple[bool, ...]]]:
+    """The pairs of pictures to be tried, by the cosine of their descriptors, either one being the crop; and whether the second could be mirrored."""
+    upright, turned = (_likeness(first.described, second.described * signs) for signs in (1, MIRROR))
+    best = np.maximum(upright, turned) if mirror else upright
+    for number in np.argsort(-best, axis=None, kind="stable")[:TRIED].tolist():
+        i, j = divmod(number, best.shape[1])
+        could = [not mirror or upright[i, j] >= best[i, j] - EITHER_WAY, mirror and turned[i, j] >= best[i, j] - EITHER_WAY]
+        yield i, j, tuple(way for way in (False, True) if could[way])
+
+
+def _likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosines of descriptors (N, CROPS, DIMENSIONS) and (M, CROPS, DIMENSIONS), the best crop of either with the other's whole: float32 (N, M)."""
+    crops = np.tensordot(first, second[:, 0], (2, 1)), np.tensordot(first[:, 0], second, (1, 2))
+    return np.maximum(crops[0].max(axis=1), crops[1].max(axis=2))
+
+
+def _nearly_same(clip: Footage, one: int, other: int) -> bool:
+    return one == other or float(clip.described[one, 0] @ clip.described[other, 0]) >= NEARLY_SAME
+
+
+def _overlay(first: Footage, second: Footage, i: int, j: int, mirrored: tuple[bool, ...]) -> "Overlay | None":
+    """The clips as their pictures i and j lie best; None where these, made small, differ too much or show too little alike to be worth the pains."""
+    one, other = first.stills[i], second.stills[j]
+    rough = roughly(one, other, mirrored)
+    if rough is None:
+        return None
+    laid = toned(*map(even, overlaid(one, other, rough.placement, SMALL)))
+    if (laid.differences() > DIFFERS).mean() > HOPELESS_SHARE or laid.alike() < HOPELESS_SHOWN:
+        return None
+    return Overlay(first, second, place(one, other, rough))
 
 
 def _rates(first: Footage, second: Footage) -> tuple[float, ...]:
@@ -154,80 +102,123 @@ def _rates(first: Footage, second: Footage) -> tuple[float, ...]:
     return (1.0, ratio) if SLOWEST <= ratio <= 1 / SLOWEST and ratio != 1.0 else (1.0,)
 
 
-def _fits(first: Footage, second: Footage, at_s: float, beside_s: float, rate: float, placement: Placement, unlike: np.ndarray) -> bool:
-    """Whether the clips overlap for long enough when these two moments coincide, and no picture contradicts it.
+@dataclass(frozen=True)
+class Laid:
+    """A picture of one clip over one of the other.
+
+    Attributes:
+        outer, inner: both where they overlap.
+        toned: both in the same tones.
+        unlike: the parts that differ, bool (BLOCKS, BLOCKS).
+    """
+
+    outer: Even
+    inner: Even
+    toned: Toned
+    unlike: np.ndarray
+
+    @cached_property
+    def agreement(self) -> float:
+        """How well they agree where they do; 0 where they differ in too much, or show too little."""
+        if self.unlike.mean() > UNLIKE_SHARE or self.toned.alike() < LEAST_SHOWN:
+            return 0.0
+        agreed = self.toned.agreement(self.unlike)
+        return agreed if agreed >= AGREES else 0.0
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The pictures of two clips over one another under one placement; each pair is laid once, when it is first asked for."""
+
+    first: Footage
+    second: Footage
+    placement: Placement
+    _made: dict[tuple[int, int], Laid] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def at(self, i: int, j: int) -> Laid:
+        """The first clip's picture i and the second's picture j."""
+        if (i, j) not in self._made:
+            one, other = map(even, overlaid(self.first.stills[i], self.second.stills[j], self.placement))
+            both = toned(one, other)
+            self._made[i, j] = Laid(one, other, both, both.differences() > DIFFERS)
+        return self._made[i, j]
+
+    def swapped(self, j: int, i: int) -> Laid:
+        """The second clip's picture j and the first's picture i."""
+        laid = self.at(i, j)
+        return Laid(laid.inner, laid.outer, laid.toned, laid.unlike)
+
+
+def _fits(overlay: Overlay, i: int, j: int, rate: float) -> bool:
+    """Whether the clips overlap for long enough when the moments of two pictures that agree coincide, and no picture contradicts it.
 
     Where both show the same change, what happens between their moments contradicts nothing: somebody raised a hand and let it fall.
     """
+    first, second = overlay.first, overlay.second
+    at_s, beside_s, unlike = first.stills[i].time_s, second.stills[j].time_s, overlay.at(i, j).unlike
     if first.length_s and second.length_s:
         start_s, end_s = max(0.0, at_s - rate * beside_s), min(first.length_s, at_s + rate * (second.length_s - beside_s))
         if end_s - start_s < LEAST_OVERLAP * min(first.length_s, rate * second.length_s):
             return False
-    forth = Beside(first, second, lambda time_s: at_s + rate * (time_s - beside_s), placement, False)
-    back = Beside(second, first, lambda time_s: beside_s + (time_s - at_s) / rate, placement, True)
-    only_at_once = forth.shows_the_same_change() or back.shows_the_same_change()
-    return not any(one.contradicted(unlike, only_at_once) for one in (forth, back))
+    forth = Beside(first.stills, [at_s + rate * (one.time_s - beside_s) for one in second.stills], overlay.at)
+    back = Beside(second.stills, [beside_s + (one.time_s - at_s) / rate for one in first.stills], overlay.swapped)
+    if any(one.contradicted(unlike, at_once=True) for one in (forth, back)):
+        return False
+    return not any(one.contradicted(unlike, at_once=False) for one in (forth, back)) or forth.shows_the_same_change() or back.shows_the_same_change()
 
 
 @dataclass(frozen=True)
 class Beside:
-    """One clip's pictures among another's, which they lie over as a placement says.
+    """One clip's pictures among another's.
 
     Attributes:
-        outer: the clip among whose pictures the others are looked for.
-        inner: the other one.
-        moment: takes times of the inner clip to times of the outer.
-        placement: how the second clip's pictures lie over the first's.
-        swapped: whether the outer clip is the second.
+        outer: the pictures of the clip among which the other's are looked for.
+        times_s: the moments, of the outer clip, of the inner one's pictures.
+        at: the outer clip's picture, by its number, and the inner's, laid over one another.
     """
 
-    outer: Footage
-    inner: Footage
-    moment: Callable[[float], float]
-    placement: Placement
-    swapped: bool
+    outer: Sequence[Still]
+    times_s: Sequence[float]
+    at: Callable[[int, int], Laid]
 
-    def contradicted(self, unlike: np.ndarray, only_at_once: bool) -> bool:
+    def contradicted(self, unlike: np.ndarray, at_once: bool) -> bool:
         """Whether some picture of the inner clip differs where the outer one stood still from before its moment till after it.
 
-        Parts that are unlike in the pair that agrees best (a watermark, say) say nothing.
+        Args:
+            unlike: parts that say nothing, for they are unlike in the pair that agrees best (a watermark, say).
+            at_once: whether pictures that the outer clip has one of the same moment for are looked at, or the others.
         """
-        for still, before, after, apart_s in self._pairs():
-            if apart_s > AT_ONCE_S and only_at_once:
+        allowed = AT_ONCE_SHARE if at_once else CONTRADICTED_SHARE
+        for inner, before, after in self._pairs(at_once):
+            apart = self.at(before, inner).unlike & ~unlike
+            if apart.mean() <= allowed:
                 continue
-            laid = [self._laid(one, still) for one in ((before,) if before is after else (before, after))]
-            stood = differences(laid[0][0], laid[-1][0]) < STANDS
-            apart = np.minimum.reduce([differences(*pair) for pair in laid]) > DIFFERS
-            allowed = AT_ONCE_SHARE if apart_s <= AT_ONCE_S else CONTRADICTED_SHARE
-            if (stood & apart & ~unlike).mean() > allowed:
+            if before != after:
+                apart &= self.at(after, inner).unlike
+                apart &= toned(self.at(before, inner).outer, self.at(after, inner).outer).differences() < STANDS
+            if apart.mean() > allowed:
                 return True
         return False
 
     def shows_the_same_change(self) -> bool:
         """Whether pictures of two moments agree, and differ from one moment to the other."""
-        agreed: list[np.ndarray] = []
-        for still, before, _, apart_s in self._pairs():
-            if apart_s > AT_ONCE_S:
+        agreed: list[Even] = []
+        for inner, before, _ in self._pairs(at_once=True):
+            laid = self.at(before, inner)
+            if laid.unlike.mean() > UNLIKE_SHARE:
                 continue
-            outer, inner = self._laid(before, still)
-            if (differences(outer, inner) > DIFFERS).mean() > UNLIKE_SHARE:
-                continue
-            if any((differences(outer, earlier) > DIFFERS).mean() > CHANGED_SHARE for earlier in agreed):
+            if any((toned(laid.outer, earlier).differences() > DIFFERS).mean() > CHANGED_SHARE for earlier in agreed):
                 return True
-            agreed.append(outer)
+            agreed.append(laid.outer)
         return False
 
-    def _pairs(self) -> Iterator[tuple[Still, Still, Still, float]]:
-        """Each inner picture between two outer ones, with the seconds to the farther of them."""
-        for still in self.inner.stills:
-            time_s = self.moment(still.time_s)
-            before = max((one for one in self.outer.stills if one.time_s <= time_s + AT_ONCE_S), key=lambda one: one.time_s, default=None)
-            after = min((one for one in self.outer.stills if one.time_s >= time_s - AT_ONCE_S), key=lambda one: one.time_s, default=None)
-            if before is not None and after is not None:
-                yield still, before, after, max(abs(one.time_s - time_s) for one in (before, after))
-
-    def _laid(self, outer: Still, inner: Still) -> tuple[np.ndarray, np.ndarray]:
-        if not self.swapped:
-            return overlaid(outer.luma, inner.luma, self.placement)
-        part, other = overlaid(inner.luma, outer.luma, self.placement)
-        return other, part
+    def _pairs(self, at_once: bool) -> Iterator[tuple[int, int, int]]:
+        """Each inner picture between two outer ones, by number, of which the farther is of the same moment or is not."""
+        times = [one.time_s for one in self.outer]
+        for inner, time_s in enumerate(self.times_s):
+            before = max((n for n, t in enumerate(times) if t <= time_s + AT_ONCE_S), key=times.__getitem__, default=None)
+            after = min((n for n, t in enumerate(times) if t >= time_s - AT_ONCE_S), key=times.__getitem__, default=None)
+            if before is None or after is None:
+                continue
+            if (max(abs(times[before] - time_s), abs(times[after] - time_s)) <= AT_ONCE_S) == at_once:
+                yield inner, before, after

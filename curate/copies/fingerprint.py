@@ -7,7 +7,7 @@ the sign of known entries; crops are met by describing the picture's centre as w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -72,20 +72,30 @@ class Still:
 
     time_s: float
     luma: np.ndarray
+    _made: dict[tuple[int, int, bool], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def sized(self, width: int, height: int, mirrored: bool = False) -> np.ndarray:
+        """The luma at another size, mirrored or not, float32 (height, width); kept, for a picture is held against many others."""
+        asked = (width, height, mirrored)
+        if asked not in self._made:
+            small = self.luma if self.luma.shape == (height, width) else cv2.resize(self.luma, (width, height), interpolation=cv2.INTER_AREA)
+            self._made[asked] = np.ascontiguousarray(small[:, ::-1]) if mirrored else small
+        return self._made[asked]
 
 
 @dataclass(frozen=True)
 class Footage:
-    """What is compared of a clip: its length (0 for an image), its pictures, and each one's descriptors (len(CROPS), DIMENSIONS)."""
+    """What is compared of a clip: its length (0 for an image), its N pictures, and their descriptors (N, len(CROPS), DIMENSIONS)."""
 
     length_s: float
     stills: tuple[Still, ...]
-    described: tuple[np.ndarray, ...]
+    described: np.ndarray
 
 
 def footage(length_s: float, stills: Sequence[Still]) -> Footage:
     """A clip's pictures with their descriptors."""
-    return Footage(length_s, tuple(stills), tuple(descriptors(np.stack([miniature(one.luma) for one in stills]))) if stills else ())
+    miniatures = np.stack([miniature(one.luma) for one in stills]) if stills else np.empty((0, SIDE, SIDE), np.uint8)
+    return Footage(length_s, tuple(stills), descriptors(miniatures))
 
 
 def still(image: bytes, time_s: float, content_box: Sequence[float] | None) -> Still | None:

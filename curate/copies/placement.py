@@ -1,25 +1,35 @@
 """Placement: how one picture lies over another: scale, shift and mirror, found roughly by template matching and then to a fraction of a pixel.
 
-The fine step maximises the enhanced correlation coefficient (Evangelidis and Psarakis 2008), which contrast and brightness do not change.
+The fine steps maximise the enhanced correlation coefficient (Evangelidis and Psarakis 2008), which contrast and brightness do not change: first on small
+pictures, which tell most strangers apart for a fraction of the time, then on the pictures themselves.
 """
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from curate.copies.fingerprint import Still
+
 SCALES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
-COARSE, HOPEFUL = 0.25, 4
-"""At this size all ways to lay a picture are tried, and so many of them at full size."""
+TINY, SMALL = 0.25, 0.5
+"""Sizes at which all ways to lay a picture are tried, and at which the HOPEFUL best of them, mirrored and not, are and the best one is refined."""
+HOPEFUL = 4
 HOPELESS = 0.6
-"""Rough agreement below which refining is not worth it."""
-INSIDE = 0.975
-"""Share of one picture that must lie inside the other: a crop does, and a camera that moved on does not."""
-STEPS, PRECISION = 30, 1e-4
+"""Agreement of small pictures below which they have nothing to do with one another."""
+INSIDE, LEAST = 0.975, 0.25
+"""Share of one picture that must lie inside the other: a crop does, and a camera that moved on does not; and of the first one, at least, that it is."""
+STEPS_SMALL, STEPS = (10, 1e-3), (15, 1e-4)
+"""Steps of refining at most, and what each must gain."""
+ASTRAY = 0.05
+"""Agreement by which refining may seem to lose, for it looks at smoother pictures; beyond it, it has lost its way."""
+SMOOTHED = 3
+"""Pixels across which pictures are smoothed while they are refined."""
+_NO_MASK = np.empty((0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Placement:
     """How the second picture lies over the first.
 
     Attributes:
-        matrix: float32 (2, 3), takes positions in the second picture, after any mirroring, to positions in the first.
+        matrix: float32 (2, 3), takes positions in the second picture, after any mirroring, to positions in the first; pixels' centres are whole numbers.
         mirrored: whether the second picture is mirrored.
         agreement: normalised correlation of the two where they overlap, -1 to 1.
     """
@@ -36,58 +46,80 @@ class Placement:
     mirrored: bool
     agreement: float
 
+    def enlarged(self, times: float) -> "Placement":
+        """The same of pictures that are so many times as large."""
+        matrix = self.matrix.copy()
+        matrix[:, 2] = times * matrix[:, 2] + (times - 1) / 2 * (1 - matrix[:, :2].sum(axis=1))
+        return Placement(matrix, self.mirrored, self.agreement)
 
-def place(first: np.ndarray, second: np.ndarray, mirror: bool) -> Placement | None:
-    """The placement under which two float32 luma pictures agree best; None where they do not agree at all."""
-    rough = _rough(first, second, mirror)
-    if rough is None or rough.agreement < HOPELESS:
+
+@dataclass(frozen=True)
+class Rough:
+    """How two SMALL pictures lie over one another, and the way that it was found by."""
+
+    placement: Placement
+    way: "_Way"
+
+
+def roughly(first: Still, second: Still, mirrored: tuple[bool, ...]) -> Rough | None:
+    """The placement of SMALL pictures under which they agree best; None where they do not agree at all.
+
+    Args:
+        first: a picture.
+        second: the other.
+        mirrored: the ways to turn the second: as it is, mirrored, or both.
+    """
+    ways = sorted(_ways(first.luma.shape, second.luma.shape, mirrored), key=lambda way: _laid(first, second, way, TINY).agreement, reverse=True)
+    found = [Rough(_laid(first, second, way, SMALL), way) for way in ways[: HOPEFUL * len(mirrored)]]
+    best = max(found, key=lambda rough: rough.placement.agreement, default=None)
+    if best is None or best.placement.agreement < HOPELESS:
         return None
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, STEPS, PRECISION)
-    start = _inverse(rough.matrix)
+    return Rough(_refined(first, second, best.placement, SMALL, STEPS_SMALL) or best.placement, best.way)
+
+
+def place(first: Still, second: Still, rough: Rough) -> Placement:
+    """The placement near one of SMALL pictures under which the pictures themselves agree best."""
+    return _refined(first, second, rough.placement.enlarged(1 / SMALL), 1.0, STEPS) or _laid(first, second, rough.way, 1.0)
+
+
+def _refined(first: Still, second: Still, near: Placement, size: float, steps: tuple[int, float]) -> Placement | None:
+    """The placement near another under which pictures of a size agree best; None where it is not found, or neither lies inside the other then."""
+    one, other = _sized(first, size), _sized(second, size, near.mirrored)
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, *steps)
     try:
-        _, back = cv2.findTransformECC(first, _turned(second, rough.mirrored), start, cv2.MOTION_AFFINE, criteria)
-    except cv2.error:  # it did not converge, so the rough placement is the best there is
-        return rough
+        agreement, back = cv2.findTransformECC(one, other, _inverse(near.matrix), cv2.MOTION_AFFINE, criteria, _NO_MASK, SMOOTHED)
+    except cv2.error:  # it did not converge
+        return None
     matrix = _inverse(np.asarray(back))
-    fine = Placement(matrix, rough.mirrored, 0.0)
-    if _inside(first, second, fine) < INSIDE:
-        return rough
-    fine = dataclasses.replace(fine, agreement=correlation(*overlaid(first, second, fine)))
-    return max((rough, fine), key=lambda placement: placement.agreement)
+    astray = agreement < near.agreement - ASTRAY or _inside(one, other, matrix) < INSIDE
+    return None if astray else Placement(matrix, near.mirrored, agreement)
 
 
-def overlaid(first: np.ndarray, second: np.ndarray, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of the first and of the second picture that lie over one another, in the first one's pixels; empty where there are none."""
-    height, width = first.shape
-    left, top, right, bottom = _overlap(first, second, placement)
+def overlaid(first: Still, second: Still, placement: Placement, size: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of two pictures of a size that lie over one another, in the first one's pixels; empty where there are none."""
+    one, other = _sized(first, size), _sized(second, size, placement.mirrored)
+    left, top, right, bottom = _overlap(one, other, placement.matrix)
     rows, columns = slice(math.ceil(top), math.floor(bottom)), slice(math.ceil(left), math.floor(right))
-    laid = cv2.warpAffine(_turned(second, placement.mirrored), placement.matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return first[rows, columns], laid[rows, columns]
+    laid = cv2.warpAffine(other, placement.matrix, one.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return one[rows, columns], laid[rows, columns]
 
 
-def _overlap(first: np.ndarray, second: np.ndarray, placement: Placement) -> tuple[float, float, float, float]:
+def _overlap(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of the largest upright rectangle, in the first picture, over which the second lies."""
     height, width = second.shape
-    corners = placement.matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], np.float32)
-    (left_top, right_top, left_bottom, right_bottom), (top_left, top_right, bottom_left, bottom_right) = corners.tolist()
+    (across, skewed, left), (slanted, down, top) = matrix.tolist()
+    left_top, right_top, left_bottom, right_bottom = (left + across * x + skewed * y for y in (0, height) for x in (0, width))
+    top_left, top_right, bottom_left, bottom_right = (top + slanted * x + down * y for y in (0, height) for x in (0, width))
     left, right = max(0.0, left_top, left_bottom), min(float(first.shape[1]), right_top, right_bottom)
     top, bottom = max(0.0, top_left, top_right), min(float(first.shape[0]), bottom_left, bottom_right)
     return left, top, max(left, right), max(top, bottom)
 
 
-def _inside(first: np.ndarray, second: np.ndarray, placement: Placement) -> float:
+def _inside(first: np.ndarray, second: np.ndarray, matrix: np.ndarray) -> float:
     """The overlap as a share of the smaller picture."""
-    left, top, right, bottom = _overlap(first, second, placement)
-    smaller = min(first.size, second.size * abs(float(np.linalg.det(placement.matrix[:, :2]))))
-    return (right - left) * (bottom - top) / max(smaller, 1.0)
-
-
-def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Normalised correlation of two pictures of one size; 0 where there is nothing to compare."""
-    if first.size < 64:
-        return 0.0
-    one, other = first - first.mean(), second - second.mean()
-    return float((one * other).sum() / (np.sqrt((one**2).sum() * (other**2).sum()) + 1e-9))
+    left, top, right, bottom = _overlap(first, second, matrix)
+    smaller = min(first.size, max(second.size * abs(float(np.linalg.det(matrix[:, :2]))), LEAST * first.size))
+    return (right - left) * (bottom - top) / smaller
 
 
 @dataclass(frozen=True)
@@ -99,31 +131,30 @@ class _Way:
     size: tuple[int, int]
 
 
-def _rough(first: np.ndarray, second: np.ndarray, mirror: bool) -> Placement | None:
-    """The best placement of either picture inside the other, in steps of a twentieth of the width."""
-    small_first, small_second = (cv2.resize(picture, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_AREA) for picture in (first, second))
-    ways = sorted(_ways(first, second, mirror), key=lambda way: _laid(small_first, small_second, way, COARSE).agreement, reverse=True)
-    return max((_laid(first, second, way) for way in ways[:HOPEFUL]), key=lambda placement: placement.agreement, default=None)
-
-
-def _ways(first: np.ndarray, second: np.ndarray, mirror: bool) -> Iterator[_Way]:
-    for mirrored, scale, stretched in itertools.product((False, True) if mirror else (False,), SCALES, (False, True)):
+@lru_cache(maxsize=1024)
+def _ways(first: tuple[int, ...], second: tuple[int, ...], mirrored: tuple[bool, ...]) -> Sequence[_Way]:
+    """All ways to lay a picture of one height and width over one of another."""
+    ways = []
+    for turned, scale, stretched in itertools.product(mirrored, SCALES, (False, True)):
         for inward in (False, True) if scale < 1.0 else (False,):
             outer, inner = (second, first) if inward else (first, second)
-            size = _inner_size(outer.shape, inner.shape, scale, stretched)
+            size = _inner_size(outer, inner, scale, stretched)
             if size is not None:
-                yield _Way(mirrored, inward, size)
+                ways.append(_Way(turned, inward, size))
+    return ways
 
 
-def _laid(first: np.ndarray, second: np.ndarray, way: _Way, shrunk: float = 1.0) -> Placement:
-    """Where the inner picture lies best; both may be shrunk, by what the way's size is to be shrunk by."""
-    other = _turned(second, way.mirrored)
-    outer, inner = (other, first) if way.inward else (first, other)
-    width, height = min(round(way.size[0] * shrunk), outer.shape[1]), min(round(way.size[1] * shrunk), outer.shape[0])
-    found = cv2.matchTemplate(outer, cv2.resize(inner, (width, height), interpolation=cv2.INTER_AREA), cv2.TM_CCOEFF_NORMED)
+def _laid(first: Still, second: Still, way: _Way, size: float) -> Placement:
+    """Where the inner of two pictures of a size lies best, to the pixel."""
+    outer, inner, turned = (second, first, (way.mirrored, False)) if way.inward else (first, second, (False, way.mirrored))
+    around = _sized(outer, size, turned[0])
+    width, height = min(round(way.size[0] * size), around.shape[1]), min(round(way.size[1] * size), around.shape[0])
+    found = cv2.matchTemplate(around, inner.sized(width, height, turned[1]), cv2.TM_CCOEFF_NORMED)
     _, agreement, _, (left, top) = cv2.minMaxLoc(found)
-    into = np.array([[width / inner.shape[1], 0, left], [0, height / inner.shape[0], top]], np.float32)
-    return Placement(_inverse(into) if way.inward else into, way.mirrored, float(agreement))
+    own_height, own_width = _shape(inner, size)
+    across, down = width / own_width, height / own_height
+    into = np.array([[across, 0, left + (across - 1) / 2], [0, down, top + (down - 1) / 2]], np.float32)
+    return Placement(_inverse(into) if way.inward else into, way.mirrored, agreement)
 
 
 def _inner_size(outer: tuple[int, ...], inner: tuple[int, ...], scale: float, stretched: bool) -> tuple[int, int] | None:
@@ -140,8 +171,15 @@ def _inner_size(outer: tuple[int, ...], inner: tuple[int, ...], scale: float, st
     return width, min(own, outer[0])
 
 
-def _turned(picture: np.ndarray, mirrored: bool) -> np.ndarray:
-    return np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
+def _shape(picture: Still, size: float) -> tuple[int, int]:
+    """Height and width of a picture at a size."""
+    height, width = picture.luma.shape
+    return round(height * size), round(width * size)
+
+
+def _sized(picture: Still, size: float, mirrored: bool = False) -> np.ndarray:
+    height, width = _shape(picture, size)
+    return picture.sized(width, height, mirrored)
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
