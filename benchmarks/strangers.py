@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from math import sqrt
+from statistics import median
 
 import cv2
 import numpy as np
@@ -56,6 +57,18 @@ def pieces(length_s: float, pictures: Sequence[tuple[float, np.ndarray]], cuts: 
                 yield footage(length_s, made)
 
 
+def compared(shown: Sequence[Footage], pairs: Sequence[tuple[int, int]], mirror: bool) -> tuple[list[tuple[int, int]], dict[str, list[float]]]:
+    """The pairs that are called copies, and the CPU seconds that each of these and each of the others took."""
+    copies, spent = [], {"a_copy": [], "a_stranger": []}
+    for a, b in pairs:
+        began = time.process_time()
+        same = same_footage(shown[a], shown[b], mirror) > 0
+        spent["a_copy" if same else "a_stranger"].append(time.process_time() - began)
+        if same:
+            copies.append((a, b))
+    return copies, spent
+
+
 def upper(false: int, pairs: int) -> float:
     """The share of false pairs that 95 % confidence leaves open, were pairs independent: the rule of three, and near enough beyond none."""
     return (3.0 if not false else false + 1.92 + 1.96 * sqrt(false + 0.96)) / pairs
@@ -87,11 +100,12 @@ def main() -> None:
     every = (len(shown) ** 2 - int((sizes.astype(np.int64) ** 2).sum())) // 2
     near, pairs = funnel(shown, numbers, given.mirror)
     judged = pairs if len(pairs) <= given.most else pairs[rng.choice(len(pairs), given.most, replace=False)]
-    false = [(a, b) for a, b in judged.tolist() if same_footage(shown[a], shown[b], given.mirror)]
+    false, spent = compared(shown, judged.tolist(), given.mirror)
     told = {"clips": len(clips), "footage": int((sizes > 0).sum()), "pieces": len(shown), "pairs": every, "near": len(near)}
     told |= {"likely": len(pairs), "compared": len(judged)}
     share = len(judged) / max(len(pairs), 1)
     told |= {"false": len(false), "upper_95_per_million_if_independent": round(upper(len(false), round(every * share)) * 1e6, 3)}
+    told |= {f"ms_{what}": round(1e3 * median(seconds), 1) for what, seconds in spent.items() if seconds}
     told |= {"cpu_s": round(time.process_time() - began, 1), "false_pairs": [[of[a], of[b]] for a, b in false]}
     print(json.dumps(told))
 

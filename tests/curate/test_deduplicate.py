@@ -14,6 +14,7 @@ from curate.copies.glance import alike
 from curate.copies.neighbours import near_pairs
 from curate.copies.placement import overlaid, place, roughly
 from curate.copies.rank import Kinship, best_first
+from curate.copies.tones import even, toned
 from curate.corpus import open_corpus
 from curate.deduplicate import NEAR, deduplicate
 from curate.engine import run_here
@@ -156,6 +157,21 @@ def test_an_edge_between_plain_fields_is_evidence_of_too_little(slant):
     """A door frame lies well over the edge of a table; parts of real frames did so in 9 of a million pairs."""
     one, other = (clip_of([fields(seed, column, slant)] * 4) for seed, column in ((1, 150), (2, 158)))
     assert same_footage(one, other) == 0
+
+
+def test_what_has_nothing_to_do_with_a_fixed_cameras_picture_is_not_held_against_its_others(monkeypatch):
+    laid = []
+    monkeypatch.setattr("curate.copies.compare.roughly", lambda *asked: laid.append(asked) or roughly(*asked))
+    assert same_footage(clip_of([scene(20)] * 4), clip_of([scene(21)] * 4)) == 0 and len(laid) == 1
+    assert same_footage(clip_of(moving(22, shift=60)), clip_of(moving(23, shift=60))) == 0 and len(laid) > 4
+
+
+def test_tones_come_back_whatever_curve_was_laid_over_them_and_a_mark_does_not_bend_them():
+    picture = cv2.resize(scene(24), (128, 72), interpolation=cv2.INTER_AREA)
+    graded = 255 * (picture / 255) ** 0.6 * 0.7 + 30
+    graded[:20, 90:] = 255
+    apart = toned(even(picture), even(graded)).differences()
+    assert (apart > 0.6).sum() <= 9 and np.quantile(apart, 0.85) < 0.15
 
 
 def test_what_does_not_decode_is_left_out():
