@@ -18,6 +18,7 @@ from curate.storage.columns import clips_side_by_side
 from curate.storage.lineup import line_up
 from curate.storage.parts import Rows
 from curate.storage.relations import CHOSEN, RELATIONS
+from curate.storage.sealed import sealed
 from curate.storage.store import Snapshot, Store
 from schemas.clip import CLIPS, SCORED
 from schemas.table import conform, table_of
@@ -117,7 +118,7 @@ class Corpus:
         settings = self.settings()
         settings[section] = {**settings.get(section, {}), **values}
         lines = [line for name, told in sorted(settings.items()) for line in (f"[{name}]", *_toml_lines(told), "")]
-        overwrite(self.filesystem, self.path(SETTINGS), "\n".join(lines).encode())
+        overwrite(self.filesystem, self.path(SETTINGS), sealed("\n".join(lines)))
 
     def gather(self, least: int = 1) -> int:
         """Gather at least so many small commits into large files; how many were. Never needed, but it makes reading fast."""

@@ -12,22 +12,20 @@ import pyarrow.compute as pc
 from curate.corpus import Corpus
 from curate.deciding.ledger import with_failures
 from curate.engine import Engine, Listener, quiet, run_here
-from curate.packing.card import attribution, card, describe, licensed
-from curate.packing.croissant import croissant
 from curate.packing.cutting import CutClips, encoding_digest, jobs_of
+from curate.packing.describing import TO_DESCRIBE, changed, describe_again, describe_set
 from curate.packing.index import IndexFile
-from curate.packing.manifest import MANIFEST, make_manifest, read_manifest, whole, write_manifest
+from curate.packing.manifest import MANIFEST, made_after, make_manifest, manifest_digest, read_manifest, told_of, whole, write_manifest
 from curate.packing.pieces import SIZES, sizes_of, take_from_shards
 from curate.packing.shards import Plan, WriteShards, plan_shards
 from curate.packing.telling import Told, samples_of
 from curate.select import selected_by
-from curate.storage.atomic import names_in, overwrite
-from curate.storage.journal import newest_first, record
+from curate.storage.atomic import names_in
+from curate.storage.journal import record
 from curate.storage.memory import plain_memory
 from schemas.recipe import Encoding, Recipe
 
 PIECES = "pieces"
-TO_DESCRIBE = ["source_id", "license", "hours"]
 CUT_CLIPS, WRITTEN_CLIPS = 65_536, 8192
 """Clips that are cut, or written into shards, in one go: enough to keep a cluster busy, and few enough to hold what is known of them."""
 
@@ -73,6 +71,9 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
         contents = told.contents(packing_digest(recipe.encoding))
         before = read_manifest(corpus.filesystem, folder)
         if before is not None and before["contents"] == contents and whole(corpus.filesystem, folder, before):
+            if changed(corpus.filesystem, folder, before):
+                before = made_after(corpus, before) | {"files": describe_again(corpus, folder, before, samples)}
+                write_manifest(corpus.filesystem, folder, before)
             return _finish(corpus, folder, before, fresh=False)
         pieces = f"{folder}/{PIECES}/{encoding_digest(recipe.encoding)}"
         sizes, problems = _cut(corpus, pieces, samples, recipe, name, run, listener)
@@ -86,7 +87,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
         with IndexFile() as index:
             shards = _write(corpus, name, pieces, plans, told, index, run, listener)
             manifest = make_manifest(corpus, recipe, name, contents, encoding_digest(recipe.encoding), shards, failed)
-            describe_set(corpus, folder, manifest, packed, index)
+            manifest["files"] = describe_set(corpus, folder, manifest, packed, index)
     _record_failures(corpus, name, failed)
     write_manifest(corpus.filesystem, folder, manifest)
     return _finish(corpus, folder, manifest, fresh=True)
@@ -94,7 +95,7 @@ def pack(corpus: Corpus, recipe: Recipe, *, name: str | None = None, run: Engine
 
 def packing_digest(encoding: Encoding) -> str:
     """All that shapes a set beside its clips: how they are encoded, and how they are divided among shards."""
-    return f"{encoding_digest(encoding)} {encoding.shard_mb} {encoding.buckets}"
+    return f"{encoding_digest(encoding)} {float(encoding.shard_mb)} {encoding.buckets}"
 
 
 def _cut(corpus: Corpus, folder: str, samples: pa.Table, recipe: Recipe, name: str, run: Engine, listener: Listener) -> tuple[pa.Table, dict[str, str]]:
@@ -173,26 +174,6 @@ def _job(plan: Plan, told: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return {"shard": plan.shard, "clip_ids": list(plan.clips), "captions": [row["caption"] for row in rows], "facts": [row["facts"] for row in rows]}
 
 
-def describe_set(corpus: Corpus, folder: str, manifest: dict[str, Any], packed: pa.Table, index: IndexFile) -> None:
-    """Write the index, the card, the attributions and the machine-readable description.
-
-    Args:
-        packed: the samples in the set (columns TO_DESCRIBE).
-        index: where each of their files lies.
-    """
-    told, sha256 = licensed(packed), index.store(corpus, folder)
-    sources = corpus.table("sources", columns=["source_id", "title", "rights_holder", "license", "attribution"])
-    shown = sources.filter(pc.is_in(sources["source_id"], pc.unique(packed["source_id"].cast(pa.string()))))
-    described = croissant(manifest, [one.license for one in told], sha256, describe(manifest))
-    files = {
-        "README.md": card(manifest, told, corpus.read(f"funnels/{manifest['name']}").to_pylist()).encode(),
-        "ATTRIBUTION": attribution(row for batch in shown.to_batches(max_chunksize=4096) for row in batch.to_pylist()).encode(),
-        "croissant.json": described.encode(),
-    }
-    for name, data in files.items():
-        overwrite(corpus.filesystem, f"{folder}/{name}", data)
-
-
 def _record_failures(corpus: Corpus, name: str, failed: Sequence[tuple[str, str]]) -> None:
     """Move the seconds of clips that could not be packed from kept to failed."""
     if not failed:
@@ -203,10 +184,9 @@ def _record_failures(corpus: Corpus, name: str, failed: Sequence[tuple[str, str]
 def _finish(corpus: Corpus, folder: str, manifest: dict[str, Any], fresh: bool) -> PackReport:
     """What follows a manifest, as far as it was not done: pieces and old shards go, and the journal tells of the set."""
     _clear(corpus, folder, {shard["shard"] for shard in manifest["shards"]})
-    name, contents = manifest["name"], manifest["contents"]
-    packs = (entry.facts for entry in newest_first(corpus) if entry.verb == "pack" and entry.facts["name"] == name)
-    if fresh or next((facts["contents"] for facts in packs), None) != contents:
-        record(corpus, "pack", {"name": name, "contents": contents, "clips": manifest["clips"], "shards": len(manifest["shards"])})
+    if told_of(corpus, manifest) is None:
+        facts = {name: manifest[name] for name in ("name", "contents", "clips")}
+        record(corpus, "pack", {**facts, "shards": len(manifest["shards"]), "manifest": manifest_digest(corpus.filesystem, folder)})
     return _report(corpus, manifest, fresh)
 
 

@@ -21,9 +21,10 @@ from curate.footage.locations import Location, find_locations, is_local
 from curate.footage.quarantine import join_rights, state_policy
 from curate.footage.rights_file import read_grants
 from curate.footage.unmatched import unmatched
+from curate.storage.atomic import filesystem_of
 from curate.storage.journal import record
 from curate.storage.relations import FOUND
-from schemas.document import read_document
+from schemas.document import DocumentError, parse_document, parse_toml
 from schemas.rights import UNSTATED, Policy
 from schemas.source import STATUS_FAILED, STATUS_OK, STATUS_REJECTED
 from schemas.table import table_of
@@ -78,8 +79,8 @@ def add_sources(
     Raises:
         DocumentError: footage is not there, or the rights file or the policy is wrong; nothing was done.
     """
-    grants, accepted = read_grants(rights) if rights else None, _policy_text(policy) if policy else None
-    besides = frozenset(os.path.abspath(path) for path in (rights, policy, corpus.url) if path and is_local(path))
+    grants, accepted = read_grants(rights) if rights else None, _policy(policy) if policy else None
+    besides = frozenset(filesystem_of(path)[1] for path in (rights, policy, corpus.url) if path and is_local(path))
     locations = find_locations(footage, besides)
     if grants is not None:
         corpus.replace("grants", merged(corpus.read("grants"), grants))
@@ -87,8 +88,9 @@ def add_sources(
         state_policy(corpus, accepted)
     fresh = _look(corpus, locations, listener)
     join_rights(corpus, on or datetime.now(UTC).date())
-    stated = {"rights": rights, "policy": policy}
-    record(corpus, "add", {"files": len(locations), "fresh": fresh, **{name: _digest(path) for name, path in stated.items() if path}})
+    stated = {"rights": _bytes_of(rights) if rights else None, "policy": accepted}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in stated.items() if data is not None}
+    record(corpus, "add", {"files": len(locations), "fresh": fresh, **digests})
     return _report(corpus, len(locations), fresh, unmatched(corpus, grants) if grants is not None else ())
 
 
@@ -123,14 +125,20 @@ def _commit(corpus: Corpus, rows: Sequence[Mapping[str, Any]]) -> None:
         corpus.append("found", table_of([dict(row) for row in rows], FOUND), key)
 
 
-def _policy_text(path: str) -> str:
-    """A policy's text, once it is known to be right."""
-    read_document(path, Policy)
-    return Path(path).read_text(encoding="utf-8")
+def _policy(url: str) -> bytes:
+    """A policy as it was written, once it is known to be right."""
+    try:
+        data = _bytes_of(url)
+    except OSError as error:
+        raise DocumentError(f"{url}: the policy cannot be read: {error.strerror or error}") from None
+    told, text = parse_toml(data, url)
+    parse_document(told, Policy, url, text)
+    return data
 
 
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _bytes_of(url: str) -> bytes:
+    filesystem, path = filesystem_of(url)
+    return filesystem.cat_file(path)
 
 
 def _report(corpus: Corpus, files: int, fresh: int, warnings: Sequence[str]) -> AddReport:

@@ -13,10 +13,11 @@ from curate.footage.cache import forget
 from curate.footage.quarantine import join_rights
 from curate.keeping.erase import Rewritten, erase_files, erase_from_shards, erase_rows
 from curate.keeping.signing import signed
+from curate.packing.manifest import manifest_digest, told_of
 from curate.storage.atomic import overwrite
 from curate.storage.journal import head, record
 from curate.storage.relations import TOMBSTONES
-from curate.trace import trace
+from curate.trace import manifests, trace
 from schemas.table import table_of
 
 FOLDER = "takedowns"
@@ -80,7 +81,9 @@ def takedown(corpus: Corpus, source_id: str, reason: str) -> TakedownReport:
     path = f"{FOLDER}/{source_id}-{at:%Y%m%dT%H%M%S}.json"
     report = TakedownReport(source_id, reason, at.isoformat(timespec="seconds"), locations, rows, shards, files, dict(known.checkpoints), path)
     overwrite(corpus.filesystem, corpus.path(path), signed(_statement(corpus, report, known.sources[source_id])))
-    record(corpus, "takedown", {"source_id": source_id, "reason": reason, "report": path, "shards": [one.shard for one in shards]})
+    untold = [name for name, manifest in manifests(corpus) if told_of(corpus, manifest) is None]
+    digests = {name: manifest_digest(corpus.filesystem, corpus.path("shards", name)) for name in untold}
+    record(corpus, "takedown", {"source_id": source_id, "reason": reason, "report": path, "shards": [one.shard for one in shards], "manifests": digests})
     return report
 
 

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.corpus import Corpus
+from curate.corpus import Corpus, CorpusError
 from curate.engine import Listener, quiet
 from curate.footage.quarantine import TAKEDOWN_RULE
 from curate.keeping.problems import listed
 from curate.keeping.signing import checked
+from curate.keeping.verify_documents import document_problems
 from curate.keeping.verify_journal import journal_problems
 from curate.keeping.verify_rows import TOLERANCE_S, row_problems
 from curate.keeping.verify_shards import shard_problems
@@ -18,6 +20,9 @@ from curate.storage.atomic import names_in
 from curate.storage.commits import StoreError
 from curate.takedown import FOLDER as TAKEDOWNS
 from schemas.source import STATUS_REJECTED
+
+UNREADABLE = (StoreError, CorpusError, pa.ArrowException, duckdb.Error, OSError, ValueError, KeyError, TypeError)
+"""What reading something damaged may raise."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ def verify(corpus: Corpus, listener: Listener = quiet, *, pictures: bool = True)
         pictures: also decode every packed clip, and count and time its frames; the slow part.
     """
     checks: dict[str, Callable[[Corpus], Iterator[str]]] = {
+        "documents": document_problems,
         "files of tables": file_problems,
         "rows": row_problems,
         "ledgers": ledger_problems,
@@ -45,10 +51,12 @@ def verify(corpus: Corpus, listener: Listener = quiet, *, pictures: bool = True)
     problems: list[str] = []
     counts = {}
     for what, check in checks.items():
+        found: list[str] = []
         try:
-            found = list(check(corpus))
-        except (StoreError, pa.ArrowInvalid, OSError, ValueError) as error:
-            found = [f"{what}: cannot be checked: {error}"]
+            for problem in check(corpus):
+                found.append(problem)
+        except UNREADABLE as error:
+            found.append(f"{what}: cannot be checked any further: {error}")
         counts[what] = len(found)
         problems += found
     return Verification(counts, tuple(problems))

@@ -13,6 +13,9 @@ from typing import Any
 import jinja2
 
 from curate.corpus import Corpus
+from curate.keeping.verify_documents import REPORT, REPORT_SEAL
+from curate.storage.atomic import overwrite
+from curate.storage.sealed import sealed
 from pipelines.figures import Histogram, histogram
 from schemas.clip import OUTCOME_FAILED, OUTCOME_KEPT, OUTCOME_REJECTED
 from schemas.document import DocumentError
@@ -40,9 +43,8 @@ def write_report(corpus: Corpus, selection: str | None = None, extras: Extras | 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
     css = jinja2.utils.markupsafe.Markup((templates / "page.css").read_text("utf-8"))
-    path = corpus.path("report.html")
-    with corpus.filesystem.open(path, "wb") as file:
-        file.write(template.render(page=page, css=css).encode())
+    path = corpus.path(REPORT)
+    overwrite(corpus.filesystem, path, sealed(template.render(page=page, css=css), REPORT_SEAL))
     return path
 
 

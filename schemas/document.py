@@ -39,16 +39,25 @@ def read_toml(path: str | Path) -> tuple[dict[str, Any], str]:
     Raises:
         DocumentError: the file is missing or is not TOML.
     """
-    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text), text
+        return parse_toml(Path(path).read_bytes(), str(path))
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_toml(data: bytes, where: str) -> tuple[dict[str, Any], str]:
+    """What TOML says, and its text.
+
+    Raises:
+        DocumentError: it is not TOML.
+    """
+    try:
+        text = data.decode()
+        return tomllib.loads(text), text
     except UnicodeDecodeError as error:
-        raise DocumentError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise DocumentError(f"{where}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
     except tomllib.TOMLDecodeError as error:
-        raise DocumentError(f"{path}: is not valid TOML: {error}") from None
+        raise DocumentError(f"{where}: is not valid TOML: {error}") from None
 
 
 def parse_document(data: dict[str, Any], model: type[Model], where: str, text: str = "") -> Model:

@@ -123,7 +123,7 @@ class Encoding(Document):
     audio: Literal["drop", "keep", "separate"] = Field(
         default="drop", description="`keep` lays it into the MP4; `separate` puts a FLAC of exactly the clip beside it, and clips without sound in shards apart"
     )
-    shard_mb: float = Field(default=256, gt=0, description="megabytes after which a new shard is begun")
+    shard_mb: float = Field(default=256.0, gt=0, description="megabytes after which a new shard is begun")
     buckets: bool = Field(default=False, description="one bucket (aspect, size and length) to a shard")
 
 

@@ -1,7 +1,6 @@
 """Quarantine: what was found, joined with the rights that govern it, one row per content; what may not be used is rejected before decoding."""
 
 import fnmatch
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -11,7 +10,7 @@ from curate.footage.credentials import forbids_training
 from curate.footage.grants import Grants, conflict
 from curate.storage.atomic import overwrite
 from curate.storage.relations import RELATIONS
-from schemas.document import DocumentError, parse_document
+from schemas.document import DocumentError, parse_document, parse_toml
 from schemas.rights import DESCRIBED, GRANTED, RIGHTS_RULE, UNSTATED, Policy, covered_territories, permitted_uses, refusal
 from schemas.source import STATUS_FAILED, STATUS_OK, STATUS_REJECTED
 from schemas.table import table_of
@@ -32,20 +31,20 @@ def join_rights(corpus: Corpus, on: date) -> None:
     corpus.replace("added", table_of([{name: row.get(name) for name in schema.names} for row in rows], schema).sort_by("source_id"))
 
 
-def state_policy(corpus: Corpus, text: str) -> None:
+def state_policy(corpus: Corpus, policy: bytes) -> None:
     """Let the corpus accept what a policy says from now on."""
-    overwrite(corpus.filesystem, corpus.path(POLICY), text.encode())
+    overwrite(corpus.filesystem, corpus.path(POLICY), policy)
 
 
 def policy_of(corpus: Corpus) -> Policy | None:
     """The policy that was stated, if any."""
     try:
-        text = corpus.filesystem.cat_file(corpus.path(POLICY)).decode()
-        return parse_document(tomllib.loads(text), Policy, corpus.path(POLICY), text)
+        told, text = parse_toml(corpus.filesystem.cat_file(corpus.path(POLICY)), corpus.path(POLICY))
+        return parse_document(told, Policy, corpus.path(POLICY), text)
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DocumentError(f"{corpus.path(POLICY)}: is damaged ({error}); state the policy again: clipmill add FOOTAGE --policy FILE") from None
+    except DocumentError as error:
+        raise DocumentError(f"{error}; state the policy again: clipmill add FOOTAGE --policy FILE") from None
 
 
 class Judge:

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus, source_of
 from curate.footage.quarantine import TAKEDOWN_RULE
-from curate.pack import describe_set, packing_digest
+from curate.pack import packing_digest
+from curate.packing.describing import clips_of, describe_set
 from curate.packing.index import IndexFile, index_by_shard
-from curate.packing.manifest import write_manifest
+from curate.packing.manifest import made_after, write_manifest
 from curate.packing.shards import members_of, write_tar
 from curate.packing.telling import samples_of
 from curate.storage.atomic import overwrite
@@ -165,13 +166,13 @@ def _swap_manifest(corpus: Corpus, name: str, manifest: dict[str, Any], fresh: d
     after = {shard["shard"]: [shard] for shard in manifest["shards"]} | {name: [made[0]] if made else [] for name, made in fresh.items()}
     shards = [entry for shard in manifest["shards"] for entry in after[shard["shard"]]]
     counts = {"clips": sum(len(shard["clips"]) for shard in shards), "bytes": sum(shard["bytes"] for shard in shards)}
-    packed = pa.chunked_array([pa.array(shard["clips"], pa.string()) for shard in shards], pa.string())
     with samples_of(corpus, name, recipe.conditioning) as (samples, told), IndexFile() as index:
         contents = told.contents(packing_digest(recipe.encoding))
         manifest = {**manifest, "shards": shards, "contents": contents, **counts, "hours": round(sum(shard["hours"] for shard in shards), 9)}
+        packed = samples.filter(pc.is_in(samples["clip_id"], clips_of(manifest)))
         before = index_by_shard(corpus, folder)
         for shard in manifest["shards"]:
             made = fresh.get(shard["shard"])
             index.add(made[1] if made else next(rows for name, rows in before if name == shard["shard"]))
-        describe_set(corpus, folder, manifest, samples.filter(pc.is_in(samples["clip_id"], packed.combine_chunks())), index)
-    write_manifest(corpus.filesystem, folder, manifest)
+        manifest["files"] = describe_set(corpus, folder, manifest, packed, index)
+    write_manifest(corpus.filesystem, folder, made_after(corpus, manifest))

@@ -47,6 +47,5 @@ def _heads(corpus: Corpus) -> Iterator[tuple[str, str | None]]:
 def _made(corpus: Corpus) -> Iterator[tuple[str, str, str]]:
     """What an entry must tell of: what it is called here, by which verb it was made, and under which name."""
     yield from ((f"selection {name}", "select", name) for name in corpus.selections())
-    yield from ((f"set {name}", "pack", name) for name, _ in manifests(corpus))
     yield from ((f"takedown of {name}", "takedown", name) for name in corpus.read("tombstones", ["source_id"])["source_id"].to_pylist())
     yield from ((f"checkpoint {name}", "train", name) for name in corpus.read("trainings", ["checkpoint"])["checkpoint"].to_pylist())

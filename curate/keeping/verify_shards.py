@@ -13,11 +13,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from curate.corpus import Corpus
+from curate.corpus import Corpus, CorpusError
 from curate.engine import Listener
 from curate.footage.standing import no_longer_usable
 from curate.media.sound import flac_problem
+from curate.packing.croissant import INDEX_FILE
+from curate.packing.describing import changed
 from curate.packing.index import index_by_shard
+from curate.packing.manifest import manifest_digest, told_of
 from curate.packing.recognise import SIZE, Recognition, foreign_ends, small_luma
 from curate.packing.shards import members_of
 from curate.storage.on_disk import copy, insert, on_disk
@@ -42,9 +45,13 @@ def shard_problems(corpus: Corpus, pictures: bool, listener: Listener) -> Iterat
     with on_disk() as connection:
         copy(corpus, connection, "spans", ("clip_id", "num_frames", "start_s", "end_s"), "spans")
         for name, manifest in sets:
+            yield from _told_problems(corpus, name, manifest)
             yield from _rights_problems(corpus, name, manifest)
-            rows, indexed = _rows_by_shard(connection, manifest), _index_by_shard(corpus, name, manifest)
-            for shard, clips, index in zip(manifest["shards"], rows, indexed, strict=True):
+            beside = changed(corpus.filesystem, corpus.path("shards", name), manifest)
+            yield from (f"shards/{name}/{file}: is not what was written with the set; pack again, which writes it anew" for file in beside)
+            rows = _rows_by_shard(connection, manifest)
+            indexed = itertools.repeat(None) if INDEX_FILE in beside else _index_by_shard(corpus, name, manifest)
+            for shard, clips, index in zip(manifest["shards"], rows, indexed):
                 for problem in _shard_problems(corpus, name, manifest, shard, index, clips, pictures):
                     yield f"shards/{name}/{shard['shard']}: {problem}"
                 done += 1
@@ -80,6 +87,18 @@ def _in_step(names: Iterable[Any], groups: Iterator[tuple[Any, Any]]) -> Iterato
         ahead = next(groups, None)
 
 
+def _told_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The manifest must be the one that the journal's last word of the set is of."""
+    try:
+        told = told_of(corpus, manifest)
+    except CorpusError:  # an entry of the journal is not whole, which is told where the journal is checked
+        return
+    if told is None:
+        yield f"set {name}: the journal does not tell of its MANIFEST: packing or a takedown was interrupted (do it again), or the journal was cut"
+    elif told and told != manifest_digest(corpus.filesystem, corpus.path("shards", name)):
+        yield f"shards/{name}/MANIFEST: is not what the journal says was written; restore it from a copy, or remove it and pack again, which encodes anew"
+
+
 def _rights_problems(corpus: Corpus, name: str, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Sources in the set that may not be used any more."""
     clips = (clip for shard in manifest["shards"] for clip in shard["clips"])
@@ -92,7 +111,7 @@ def _shard_problems(
     name: str,
     manifest: Mapping[str, Any],
     shard: Mapping[str, Any],
-    indexed: Mapping[tuple[str, str], tuple[int, int]],
+    indexed: Mapping[tuple[str, str], tuple[int, int]] | None,
     clips: Mapping[str, Mapping[str, Any]],
     pictures: bool,
 ) -> Iterator[str]:
@@ -105,7 +124,7 @@ def _shard_problems(
         while block := file.read(4 << 20):
             digest.update(block)
         if digest.hexdigest() != shard["sha256"]:
-            yield "is not what was packed: its digest differs from the manifest's"
+            yield "is not what was packed: its digest differs from the manifest's; restore it from a copy, or remove it and pack again"
         try:
             members = list(members_of(file))
         except (tarfile.TarError, ValueError) as error:
@@ -114,7 +133,7 @@ def _shard_problems(
         there = list(dict.fromkeys(member["clip_id"] for member in members))
         if there != list(shard["clips"]):
             yield "holds other clips, or in another order, than the manifest says"
-        strays = [member for member in members if indexed.get((member["clip_id"], member["suffix"])) != (member["offset"], member["bytes"])]
+        strays = [one for one in members if indexed is not None and indexed.get((one["clip_id"], one["suffix"])) != (one["offset"], one["bytes"])]
         if strays:
             yield f"{len(strays)} files lie elsewhere than the index says, such as {strays[0]['clip_id']}.{strays[0]['suffix']}"
         known = Recognition.of(corpus, list(shard["clips"]) if pictures else [])

@@ -1,5 +1,6 @@
 """Manifest: what a set of shards holds, where, made by what; it is written last, so where it is, the set is whole."""
 
+import hashlib
 import io
 import json
 import tempfile
@@ -16,7 +17,7 @@ from schemas.recipe import Recipe
 
 MANIFEST = "MANIFEST"
 FORMAT = 1
-NEEDED = frozenset({"name", "contents", "recipe", "clips", "hours", "bytes", "shards", "failed"})
+NEEDED = frozenset({"name", "contents", "recipe", "journal_head", "clips", "hours", "bytes", "shards", "failed"})
 """What no manifest may leave unsaid."""
 
 
@@ -34,8 +35,8 @@ def make_manifest(
         shards: name, kind, bucket, bytes, sha256, hours and clips of each.
         failed: clips that could not be packed, with the reason.
     """
-    last, makers, done_to_proxies = journal.head(corpus), corpus.makers(), corpus.settings().get("scorers", {})
-    return {
+    makers, done_to_proxies = corpus.makers(), corpus.settings().get("scorers", {})
+    manifest = {
         "format": FORMAT,
         "name": name,
         "contents": contents,
@@ -43,13 +44,37 @@ def make_manifest(
         "scorers": dict(sorted(makers.items())),
         "preprocessing": {maker: done_to_proxies[maker] for maker in sorted(set(makers.values())) if maker in done_to_proxies},
         "encoding": encoding,
-        "journal_head": last.digest if last else None,
         "clips": sum(len(shard["clips"]) for shard in shards),
         "hours": round(sum(shard["hours"] for shard in shards), 9),
         "bytes": sum(shard["bytes"] for shard in shards),
         "shards": list(shards),
         "failed": [{"clip_id": clip_id, "reason": reason} for clip_id, reason in failed],
     }
+    return made_after(corpus, manifest)
+
+
+def made_after(corpus: Corpus, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest as one that is written now: it names the head of the journal, whose next word of the set is of this one."""
+    last = journal.head(corpus)
+    return {**manifest, "journal_head": last.digest if last else None}
+
+
+def told_of(corpus: Corpus, manifest: Mapping[str, Any]) -> str | None:
+    """The digest of a set's manifest by the journal's last word of it; None where it has none since the manifest was written."""
+    for entry in journal.newest_first(corpus):
+        if entry.digest == manifest["journal_head"]:
+            return None
+        if entry.verb == "pack" and entry.facts["name"] == manifest["name"]:
+            return entry.facts.get("manifest", "")
+        if entry.verb == "takedown" and manifest["name"] in entry.facts.get("manifests", {}):
+            return entry.facts["manifests"][manifest["name"]]
+    return None
+
+
+def manifest_digest(filesystem: AbstractFileSystem, folder: str) -> str:
+    """The digest of a manifest's bytes as they lie there."""
+    with filesystem.open(f"{folder}/{MANIFEST}", "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(filesystem: AbstractFileSystem, folder: str, manifest: Mapping[str, Any]) -> None:
@@ -72,7 +97,7 @@ def read_manifest(filesystem: AbstractFileSystem, folder: str) -> dict[str, Any]
         manifest = json.loads(filesystem.cat_file(f"{folder}/{MANIFEST}"))
         if not isinstance(manifest, dict) or not NEEDED <= manifest.keys():
             raise ValueError(f"it does not tell {', '.join(sorted(NEEDED - set(manifest)))}")
-        return manifest
+        return {"files": {}, **manifest}
     except FileNotFoundError:
         return None
     except ValueError as error:

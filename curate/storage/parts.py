@@ -98,14 +98,26 @@ class Generation:
         """The generation as its file holds it."""
         parts = {name: [dataclasses.asdict(part) for part in found] for name, found in sorted(self.parts.items())}
         told = {"number": self.number, "parts": parts, "replaced": dict(sorted(self.replaced.items())), "journal": self.journal}
-        return json.dumps(told, indent=1).encode()
+        return json.dumps({**told, "sha256": _told_digest(told)}, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> "Generation":
-        """The generation back from its file."""
+        """The generation back from its file.
+
+        Raises:
+            ValueError: it is not what was written.
+        """
         told = json.loads(data)
+        if "sha256" in told and told.pop("sha256") != _told_digest(told):
+            raise ValueError("its digest does not fit")
+        if told.keys() - {"journal"} != {"number", "parts", "replaced"}:
+            raise ValueError("it does not tell number, parts and replaced alone")
         parts = {name: tuple(Part(**part) for part in found) for name, found in told["parts"].items()}
         return cls(told["number"], parts, told["replaced"], tuple(told["journal"]) if told.get("journal") else None)
+
+
+def _told_digest(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 class Told(io.RawIOBase):
@@ -138,7 +150,14 @@ class Parts:
     def latest(self) -> Generation:
         """The generation that holds; an empty one in a new store."""
         files = names_in(self.filesystem, f"{self.root}/generations")
-        return Generation.from_json(self.filesystem.cat_file(f"{self.root}/generations/{files[-1]}")) if files else Generation()
+        if not files:
+            return Generation()
+        path = f"{self.root}/generations/{files[-1]}"
+        data = self.filesystem.cat_file(path)
+        try:
+            return Generation.from_json(data)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{path}: is damaged ({error}); restore it from a copy of the corpus") from None
 
     def publish(self, change: Callable[[Generation], Generation | None]) -> Generation | None:
         """Make what `change` makes of the latest generation the next one; asks again when another writer was faster.

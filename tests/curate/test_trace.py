@@ -281,7 +281,7 @@ def test_a_cut_that_reached_the_tables_too_shows_in_sets_reports_and_checkpoints
     report = takedown(corpus, named(corpus, "a"), "asked for")
     _cut(corpus, 4)
     generation = max(Path(corpus.path("tables", "generations")).iterdir())
-    generation.write_text(json.dumps({name: told for name, told in json.loads(generation.read_text()).items() if name != "journal"}))
+    generation.write_text(json.dumps({name: told for name, told in json.loads(generation.read_text()).items() if name not in ("journal", "sha256")}))
     problems = [problem for problem in verify(corpus, pictures=False).problems if "a head of the journal that is not in it" in problem]
     assert {problem.partition(":")[0] for problem in problems} == {"shards/all/MANIFEST", report.path, str(made / "checkpoint")}
 
@@ -290,7 +290,7 @@ def test_what_was_made_and_is_not_told_of_shows(corpus: Corpus) -> None:
     takedown(corpus, named(corpus, "a"), "asked for")
     shutil.rmtree(corpus.path("journal"))
     told = [problem for problem in verify(corpus, pictures=False).problems if "the journal does not tell of it" in problem]
-    assert [problem.partition(":")[0].split()[0] for problem in told] == ["selection", "set", "takedown", "checkpoint"]
+    assert [problem.partition(":")[0].split()[0] for problem in told] == ["selection", "takedown", "checkpoint", "set"]
 
 
 def test_an_entry_torn_by_a_power_cut_is_no_tampering_and_says_what_to_do(corpus: Corpus) -> None:
