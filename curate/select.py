@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.corpus import Corpus, CorpusError
-from curate.deciding.decide import SOURCE_COLUMNS, Decision, columns_read, decide, in_words, verdicts
+from curate.deciding.decide import SOURCE_COLUMNS, Decision, columns_read, decide, in_words, verdicts, with_sides
 from curate.deciding.draw import draws
 from curate.deciding.funnel import Step, funnel_table
 from curate.deciding.makers import check_scorers
@@ -86,7 +86,8 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     """
     with plain_memory():
         decision = _decision(corpus, recipe, without, on)
-    clip = corpus.table("clips", columns=sorted(columns_read(recipe) | {"clip_id", REASONS})).filter(pc.field("clip_id") == clip_id)
+    clips = with_sides(corpus.table("clips", columns=sorted(columns_read(recipe) | {"clip_id", REASONS})), recipe)
+    clip = clips.filter(pc.field("clip_id") == clip_id)
     if not clip.num_rows:
         raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
     told_of = decision.verdicts.table()
@@ -133,6 +134,8 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def _decision(corpus: Corpus, recipe: Recipe, without: frozenset[str], on: date | None) -> Decision:
+    if recipe.split and "duplicates" not in corpus.names("duplicates"):
+        raise CorpusError(f"{corpus.url}: a split keeps copies on one side, and nobody looked for any yet; run `clipmill deduplicate` first")
     with ThreadPoolExecutor(1) as beside:
         sources = beside.submit(_sources, corpus)
         clips = _clips(corpus, recipe)

@@ -16,6 +16,7 @@ from curate.keeping.verify_documents import document_problems
 from curate.keeping.verify_journal import journal_problems
 from curate.keeping.verify_rows import TOLERANCE_S, row_problems
 from curate.keeping.verify_shards import shard_problems
+from curate.keeping.verify_splits import split_problems
 from curate.storage.atomic import names_in
 from curate.storage.commits import StoreError
 from curate.takedown import FOLDER as TAKEDOWNS
@@ -46,6 +47,7 @@ def verify(corpus: Corpus, listener: Listener = quiet, *, pictures: bool = True)
         "ledgers": ledger_problems,
         "journal": journal_problems,
         "takedowns": takedown_problems,
+        "splits": split_problems,
         "shards": lambda corpus: shard_problems(corpus, pictures, listener),
     }
     problems: list[str] = []

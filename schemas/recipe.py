@@ -97,6 +97,17 @@ class Caps(Document):
     hours: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="hours of one source")
 
 
+class Split(Document):
+    """A part of the corpus kept apart for validation: whole clusters of copies, with what is alike to them and the rest of their shots.
+
+    Recipes with the same share and seed agree about it, whatever else they ask. Adding footage moves no clip that it does not join to others.
+    """
+
+    held_out: float = Field(gt=0, lt=1, description="about this share of such groups is set aside")
+    seed: int = 0
+    part: Literal["training", "held_out"] = Field(default="training", description="which part this recipe keeps clips of")
+
+
 class Sampling(Document):
     """How much is kept of what passes every rule, and what is preferred."""
 
@@ -141,6 +152,7 @@ class Recipe(Document):
     caps: Caps = Caps()
     quotas: Quotas | None = None
     sample: Sampling = Sampling()
+    split: Split | None = None
     scorers: dict[str, str] = Field(default_factory=dict, description="column to the scorer it was tuned for, such as aesthetic = 'handcrafted@1', or 'any'")
     conditioning: dict[str, str] = Field(
         default_factory=dict, description="column to the phrase that tells its value after the caption, such as aesthetic = 'aesthetic {:.1f}'"

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.deciding import draw
+from curate.deciding import split as splitting
 from curate.deciding.funnel import Step, rule_steps
 from curate.deciding.ledger import Judged, Sparse, Verdicts, verdicts_of
 from curate.deciding.rules import Case, Rule, literal, range_rules, source_refusal
@@ -21,7 +22,9 @@ from curate.storage import views
 from schemas.recipe import Recipe
 
 SELECTION = pa.schema([("clip_id", pa.string()), ("order", pa.int64())])
-HELD_OUT, RIGHTS = "held_out", "rights"
+HELD_OUT, RIGHTS, SPLIT = "held_out", "rights", "split"
+SET_ASIDE = "set_aside"
+"""The column, beside those of clips, that says on which side of a recipe's split each one is."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,14 @@ def in_words(verdicts: pa.Table) -> pa.Table:
 
 def columns_read(recipe: Recipe) -> frozenset[str]:
     """The columns of clips that a decision needs, and `unmeasured` besides where one that a rule is about has nulls; the rest may be absent."""
-    return draw.reads(recipe).union(*(rule.reads for rule in range_rules(recipe)))
+    return draw.reads(recipe).union(splitting.READS if recipe.split else (), *(rule.reads for rule in range_rules(recipe)))
+
+
+def with_sides(clips: pa.Table, recipe: Recipe) -> pa.Table:
+    """The clips of a whole corpus with the column SET_ASIDE, where the recipe asks for a split and they do not have it yet."""
+    if recipe.split is None or SET_ASIDE in clips.column_names:
+        return clips
+    return clips.append_column(SET_ASIDE, pa.array(splitting.set_aside(clips, recipe.split.held_out, recipe.split.seed)))
 
 
 def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *, on: date, without: frozenset[str] = frozenset()) -> Decision:
@@ -70,7 +80,7 @@ def decide(recipe: Recipe, clips: pa.Table, sources: pa.Table, gaps: pa.Table, *
         on: the day on which rights must hold.
         without: clusters of duplicates that may not be kept.
     """
-    clips, names = numbered(clips)
+    clips, names = numbered(with_sides(clips, recipe))
     with duckdb.connect() as connection:
         rules = _rules(connection, recipe, {"clips": clips, "names": names, "sources": sources, "gaps": gaps}, on, without)
         judged = _judge(connection, clips, rules)
@@ -111,7 +121,7 @@ def verdicts(recipe: Recipe, clip: pa.Table, sources: pa.Table, *, on: date, wit
 
 
 def _rules(connection: duckdb.DuckDBPyConnection, recipe: Recipe, tables: Mapping[str, pa.Table], on: date, without: frozenset[str]) -> tuple[Rule, ...]:
-    """Every rule that judges a clip by itself, in order: rights, what is held out, the recipe's columns.
+    """Every rule that judges a clip by itself, in order: rights, what is held out, the recipe's split, its columns.
 
     Gives the connection the tables, with `held_out` (cluster, and its frames) and `refused` (source_number, detail), on which the first two rest.
     """
@@ -130,7 +140,16 @@ def _rules(connection: duckdb.DuckDBPyConnection, recipe: Recipe, tables: Mappin
     apart = f"coalesce(duplicate_of IN (SELECT cluster FROM held_out), {best})" if without else "false"
     told = Case("true", "its cluster of duplicates is set aside for validation")
     held_out = Rule(HELD_OUT, "not set aside", apart, (told,), ("duplicate_of", "start_frame", "end_frame"))
-    return (rights, held_out, *range_rules(recipe))
+    return (rights, held_out, *_split_rules(recipe), *range_rules(recipe))
+
+
+def _split_rules(recipe: Recipe) -> tuple[Rule, ...]:
+    if recipe.split is None:
+        return ()
+    training = recipe.split.part == "training"
+    told = "is set aside by the split, with its copies, what is alike to it and the rest of its shot" if training else "is not set aside by the split"
+    wants = f"{'not ' if training else ''}among the {recipe.split.held_out:.6g} set aside"
+    return (Rule(SPLIT, wants, SET_ASIDE if training else f"NOT {SET_ASIDE}", (Case("true", told),), ()),)
 
 
 _PARTS = "regexp_extract(cluster, '^(.*)-([0-9]+)-([0-9]+)$', ['source_id', 'start_frame', 'end_frame'])"

@@ -146,4 +146,4 @@ def _by_recipe(recipe: Recipe, holdings: Holdings, arms: Sequence[Entrant]) -> f
 
 def _rules_only(recipe: Recipe) -> Recipe:
     """The recipe's judgement of single clips, without what it draws from a whole corpus."""
-    return recipe.model_copy(update={"duplicates": Duplicates(keep="all"), "caps": Caps(), "quotas": None, "sample": Sampling()})
+    return recipe.model_copy(update={"duplicates": Duplicates(keep="all"), "caps": Caps(), "quotas": None, "sample": Sampling(), "split": None})

@@ -105,6 +105,24 @@ def test_rights_that_hold_keep(covered, asked):
     assert len(kept(decision)) == 1
 
 
+def test_the_two_parts_of_a_split_share_no_cluster_and_are_together_all_that_passes():
+    best = [clip(f"s{number}", 0, 10, duplicate_cluster=clip_id(f"s{number}", 0, 250)) for number in range(40)]
+    copies = [clip(f"t{number}", 0, 10, motion=0.1, duplicate_of=one["clip_id"], duplicate_cluster=one["clip_id"]) for number, one in enumerate(best)]
+    parts = [clip(f"s{number}", 10, 20, shot_index=0) for number in range(40)]
+    rows = [*({**one, "shot_index": 0} for one in best), *copies, *parts]
+    sources = [source(row["source_id"], 20.0) for row in best + copies]
+    rule = {"keep": {"motion": {"min": 0.5}}, "duplicates": {"keep": "all"}}
+    sides = {part: decided({**rule, "split": {"held_out": 0.3, "part": part}}, rows, sources) for part in ("training", "held_out")}
+    training, held_out = (kept(sides[part]) for part in ("training", "held_out"))
+    assert not training & held_out and training | held_out == kept(decided(rule, rows, sources)) and 10 <= len(held_out) <= 40
+    films = [{name.rsplit("-", 2)[0] for name in side} for side in (training, held_out)]
+    assert not films[0] & films[1], "parts of one shot stay together"
+    told = details(sides["training"])
+    assert {told[name] for name in held_out} == {("split", "is set aside by the split, with its copies, what is alike to it and the rest of its shot")}
+    assert {rule for rule, _ in (details(sides["held_out"])[name] for name in training)} == {"split"}
+    assert {told[row["clip_id"]][0] for row in copies} == {"motion", "split"}, "a copy that fails by itself is on its best one's side too"
+
+
 def test_of_copies_the_best_that_passes_is_kept():
     best = clip("b", 0, 10, motion=0.1, duplicate_rank=0)
     fair = clip("c", 0, 10, duplicate_of=best["clip_id"], duplicate_rank=1)

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.deciding.split import held_out_clusters, with_alike
+from curate.deciding.split import held_out_clusters, set_aside, with_alike
 
 
 def clips(clusters, alike=None):
@@ -65,6 +65,38 @@ def test_a_share_that_is_set_aside_is_all_that_is_alike_to_it(told, share):
     table = clips([one for one, _ in told], [other for _, other in told])
     held = held_out_clusters(table, share, 0)
     assert with_alike(table, held) == held
+
+
+def shots(table, told):
+    return table.append_column("source_id", pa.array([one for one, _ in told], pa.string())).append_column(
+        "shot_index", pa.array([other for _, other in told], pa.int32())
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdefghij") | st.none(), st.sampled_from("pqrst") | st.none(), st.sampled_from("xyz"), st.integers(0, 3) | st.none()),
+        max_size=40,
+    ),
+    st.floats(0.05, 0.95),
+    st.integers(0, 9),
+)
+def test_copies_look_alikes_and_parts_of_one_shot_lie_on_one_side_of_a_split(told, share, seed):
+    clusters, alike, sources, numbers = [list(column) for column in zip(*told)] or [[]] * 4
+    aside = set_aside(shots(clips(clusters, alike), list(zip(sources, numbers))), share, seed).tolist()
+    for names in (clusters, alike, [number if number is None else (source, number) for source, number in zip(sources, numbers)]):
+        sides = {(name, side) for name, side in zip(names, aside) if name is not None}
+        assert len(sides) == len({name for name, _ in sides})
+
+
+def test_a_split_sets_about_its_share_aside_and_adding_footage_moves_nothing():
+    table = clips([f"k{i // 3}" for i in range(6000)])
+    aside = set_aside(table, 0.2, 1)
+    assert 0.17 < aside.mean() < 0.23
+    assert (set_aside(table.slice(0, 3000), 0.2, 1) == aside[:3000]).all()
+    assert (set_aside(table, 0.1, 1) <= aside).all(), "a larger share holds the smaller one"
+    assert (set_aside(table, 0.2, 2) != aside).any()
 
 
 def test_clips_alike_go_together_though_their_copies_lie_elsewhere():

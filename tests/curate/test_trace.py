@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.corpus import Corpus, CorpusError, open_corpus, source_of
+from curate.deciding.split import READS, set_aside
 from curate.engine import run_here
 from curate.keeping import erase
 from curate.keeping.signing import checked
@@ -26,7 +27,7 @@ from curate.storage.relations import RELATIONS
 from curate.takedown import takedown
 from curate.trace import manifests, note_training, trace
 from curate.verify import verify
-from schemas.recipe import Recipe, RightsTerms
+from schemas.recipe import Recipe, RightsTerms, Split
 from schemas.table import table_of
 
 RECIPE = Recipe.model_validate({"name": "all", "duplicates": {"keep": "all"}, "encoding": {"height": 32, "shard_mb": 0.02}})
@@ -222,6 +223,27 @@ def test_an_interrupted_takedown_is_completed_by_doing_it_again(corpus: Corpus, 
     assert verify(corpus).problems == ()
     manifest = read_manifest(corpus.filesystem, corpus.path("shards", "all"))
     assert manifest is not None and not [clip for shard in manifest["shards"] for clip in shard["clips"] if source_of(clip) == source]
+
+
+def test_a_clip_that_came_to_belong_to_the_other_part_of_a_split_is_found(corpus: Corpus) -> None:
+    names = corpus.table("clips")["clip_id"].to_pylist()
+    alone = [{"clip_id": name, "duplicate_of": None, "duplicate_cluster": name, "duplicate_rank": 0} for name in names]
+    corpus.replace("duplicates", table_of(alone, RELATIONS["duplicates"]))
+    clips = corpus.table("clips", columns=READS)
+    seed = next(seed for seed in range(20) if len(set(set_aside(clips, 0.5, seed).tolist())) == 2)
+    parts = {part: RECIPE.model_copy(update={"name": part, "split": Split(held_out=0.5, seed=seed, part=part)}) for part in ("training", "held_out")}
+    packed = {part: (select(corpus, recipe), pack(corpus, recipe))[1].clips for part, recipe in parts.items()}
+    assert min(packed.values()) > 0 and sum(packed.values()) == len(names)
+    assert verify(corpus, pictures=False).problems == ()
+    corpus.replace("duplicates", table_of(_one_cluster(names), RELATIONS["duplicates"]))
+    told = [problem for problem in verify(corpus, pictures=False).problems if "the other part of its split" in problem]
+    assert len(told) == 1 and ("of shards/training" in told[0] or "of shards/held_out" in told[0])
+    assert {verdict.rule for verdict in explain(corpus, parts["training"], names[0])} >= {"split"}
+
+
+def test_a_split_without_a_search_for_copies_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="run `clipmill deduplicate` first"):
+        select(open_corpus(str(tmp_path / "new"), create=True), RECIPE.model_copy(update={"split": Split(held_out=0.5)}))
 
 
 def test_a_takedowns_report_is_signed_and_a_changed_one_shows(corpus: Corpus) -> None:

@@ -73,6 +73,12 @@ def test_a_recipe_takes_over_what_it_does_not_say(tmp_path):
     assert (recipe.encoding.height, recipe.encoding.crf) == (256, 30)
 
 
+def test_a_recipe_that_extends_another_keeps_the_other_part_of_its_split(tmp_path):
+    training = read_recipe(write(tmp_path, "mine.toml", 'name = "mine"\nextends = "default"\n[split]\nheld_out = 0.05\nseed = 3\n'))
+    held_out = read_recipe(write(tmp_path, "held.toml", 'name = "held"\nextends = "mine.toml"\n[split]\npart = "held_out"\n'))
+    assert training.split and held_out.split == training.split.model_copy(update={"part": "held_out"}) and held_out.keep == training.keep
+
+
 def test_a_recipe_extends_a_shipped_one_and_drops_a_rule(tmp_path):
     recipe = read_recipe(write(tmp_path, "mine.toml", 'name = "mine"\nextends = "default"\ndrop = ["watermark"]\n'))
     assert set(recipe.keep) == set(read_recipe("default").keep) - {"watermark"}
