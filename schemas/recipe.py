@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from schemas.clip import CLIPS, SCORED
 from schemas.document import Document, DocumentError, parse_document, read_toml
-from schemas.rights import territory
+from schemas.rights import MOST_DAYS, territory
 
 NUMERIC, TEXTUAL = "a number", "text"
 ANY_SCORER = "any"
@@ -38,6 +38,8 @@ class Range(Document):
             raise ValueError("says nothing; give min, max, any_of or none_of")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}, so nothing would be kept")
+        if self.any_of and set(self.any_of) <= set(self.none_of or ()):
+            raise ValueError(f"none_of refuses all that any_of asks for ({', '.join(self.any_of)}), so nothing would be kept")
         return self
 
 
@@ -50,7 +52,7 @@ class RightsTerms(Document):
     none_of: tuple[str, ...] = Field(default=(), description="the licence must be none of these")
     territories: tuple[str, ...] = Field(default=(), description="every one of these must be covered (ISO 3166, such as DE or US-CA); `worldwide` covers all")
     releases: tuple[str, ...] = Field(default=(), description="releases that must be at hand, such as people, property")
-    days_left: int = Field(default=0, ge=0, description="days for which the rights must still hold; the policy's count where they are more")
+    days_left: int = Field(default=0, ge=0, le=MOST_DAYS, description="days for which the rights must still hold; the policy's count where they are more")
 
     @field_validator("territories")
     @classmethod
@@ -71,7 +73,7 @@ class Quotas(Document):
     by: str = Field(description="a text column of clips, such as category, or `bucket` (aspect, size and length)")
     most: int | None = Field(default=None, ge=0, description="clips of any one group")
     of: dict[str, int] = Field(default_factory=dict, description="clips of one group, instead of `most`")
-    balance: float | None = Field(default=None, ge=1, description="no group keeps more than this many times the clips of the smallest")
+    balance: float | None = Field(default=None, ge=1, le=1e9, description="no group keeps more than this many times the clips of the smallest")
 
     @field_validator("by")
     @classmethod
@@ -127,14 +129,14 @@ class Encoding(Document):
     """How selected clips are cut and encoded when they are packed."""
 
     mode: Literal["encode", "copy"] = "encode"
-    height: int | None = Field(default=None, ge=16, description="pixels of the shorter side; None keeps the source's size")
-    fps: float | None = Field(default=None, gt=0, description="frames per second; None keeps the source's frames")
+    height: int | None = Field(default=None, ge=16, le=16384, description="pixels of the shorter side; None keeps the source's size")
+    fps: float | None = Field(default=None, gt=0, le=1000, description="frames per second; None keeps the source's frames")
     codec: Literal["h264", "av1", "h264_nvenc", "av1_nvenc"] = Field(default="h264", description="NVENC needs an NVIDIA GPU, and promises no equal bytes")
     crf: int = Field(default=18, ge=0, le=51, description="constant quality, on the codec's own scale (AV1's 30 is about H.264's 18)")
     audio: Literal["drop", "keep", "separate"] = Field(
         default="drop", description="`keep` lays it into the MP4; `separate` puts a FLAC of exactly the clip beside it, and clips without sound in shards apart"
     )
-    shard_mb: float = Field(default=256.0, gt=0, description="megabytes after which a new shard is begun")
+    shard_mb: float = Field(default=256.0, gt=0, allow_inf_nan=False, description="megabytes after which a new shard is begun")
     buckets: bool = Field(default=False, description="one bucket (aspect, size and length) to a shard")
 
 

@@ -40,6 +40,9 @@ GRANTS = pa.schema(
 )
 """The relation of grants: the rows of the rights files that a corpus was given."""
 
+MOST_DAYS = 36_525
+"""A century, in days: no rule looks further ahead."""
+
 _CREATIVE_COMMONS = re.compile(r"CC-BY(?P<nc>-NC)?(?P<nd>-ND)?(?P<sa>-SA)?-\d\.\d(-[A-Z]{2,3})?")
 _SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
@@ -56,7 +59,7 @@ class Policy(Document):
     uses: tuple[str, ...] = Field(default=("train",), description="every one of these uses must be permitted")
     territories: tuple[str, ...] = Field(default=(), description="every one of these must be covered (ISO 3166, or `worldwide`)")
     releases: tuple[str, ...] = Field(default=(), description="releases that must be at hand, such as people, property")
-    days_left: int = Field(default=0, ge=0, description="days for which the rights must still hold")
+    days_left: int = Field(default=0, ge=0, le=MOST_DAYS, description="days for which the rights must still hold")
     proof: bool = Field(default=False, description="a document that proves the grant must be named")
     holder: bool = Field(default=False, description="the rights holder must be named")
     attribution: bool = Field(default=True, description="where the licence asks for attribution, the line must be given")
