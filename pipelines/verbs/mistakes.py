@@ -43,8 +43,16 @@ def mistakes_said_plainly() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         _end(f"{where}{error.strerror or error}; put that right and run the same command again: what was committed is kept")
     except KeyboardInterrupt:
-        errors.print("interrupted; run the same command again to go on from here")
-        sys.exit(EXIT_INTERRUPTED)
+        _interrupted()
+    except SystemExit as ended:
+        if ended.code == EXIT_INTERRUPTED:  # typer hears of it first, and says nothing
+            _interrupted()
+        raise
+
+
+def _interrupted() -> NoReturn:
+    errors.print("interrupted; run the same command again to go on from here")
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _end(message: str) -> NoReturn:

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.cli import app
 from pipelines.verbs.mistakes import mistakes_said_plainly
-from pipelines.verbs.options import EXIT_MISTAKE, plain
+from pipelines.verbs.options import EXIT_INTERRUPTED, EXIT_MISTAKE, plain
 
 
 @pytest.fixture
@@ -88,6 +88,16 @@ def test_a_full_disk_or_a_folder_that_may_not_be_written_is_no_defect(said, corp
     monkeypatch.setattr("curate.storage.atomic.os.fsync", refuse)
     told = said("select", "--corpus", corpus)
     assert "somewhere: No space left on device" in told and "run the same command again" in told
+
+
+def test_an_interruption_says_how_to_go_on(corpus, monkeypatch, capsys):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("curate.verify.verify", interrupt)
+    with pytest.raises(SystemExit) as ended, mistakes_said_plainly():
+        app(["verify", "--corpus", str(corpus)])
+    assert ended.value.code == EXIT_INTERRUPTED and "run the same command again" in capsys.readouterr().err
 
 
 def test_what_a_name_holds_stays_text_on_one_line():
