@@ -12,7 +12,7 @@ from curate.corpus import Corpus, CorpusError
 from curate.footage.cache import forget
 from curate.footage.quarantine import join_rights
 from curate.keeping.erase import Rewritten, erase_files, erase_from_shards, erase_rows
-from curate.keeping.signing import signed
+from curate.keeping.signing import signed, signing_key
 from curate.packing.manifest import manifest_digest, told_of
 from curate.storage.atomic import overwrite
 from curate.storage.journal import head, record
@@ -36,6 +36,7 @@ class TakedownReport:
         shards: shards rewritten.
         files: further files removed, below the corpus.
         checkpoints: checkpoints trained on it, with how many of its clips; they cannot forget, and are for people to decide about.
+        copies: other sources with copies of its clips, with how many; they were added as sources of their own, and are for people to decide about too.
         path: the signed report, below the corpus.
     """
 
@@ -47,6 +48,7 @@ class TakedownReport:
     shards: Sequence[Rewritten]
     files: Sequence[str]
     checkpoints: dict[str, int]
+    copies: dict[str, int]
     path: str
 
     def lines(self) -> list[str]:
@@ -56,6 +58,7 @@ class TakedownReport:
         told += [f"  rewrote {one.shard} without {one.clips} clips" if one.after else f"  removed {one.shard}, which held nothing else" for one in self.shards]
         told += [f"  removed {path}" for path in self.files]
         told += [f"  {path} was trained on {count} of its clips: decide about it" for path, count in self.checkpoints.items()]
+        told += [f"  {name} holds {count} copies of its clips: decide about it" for name, count in self.copies.items()]
         told += [f"  left alone, since it is its owner's: {location}" for location in self.locations]
         return [*told, f"  signed report: {self.path}"]
 
@@ -65,9 +68,11 @@ def takedown(corpus: Corpus, source_id: str, reason: str) -> TakedownReport:
 
     Raises:
         CorpusError: there is no such source, or no reason is given.
+        DocumentError: there is no key to sign with; nothing was done.
     """
     if not reason.strip():
         raise CorpusError("a takedown needs a reason: say who asked for it, and why")
+    signing_key()
     known = trace(corpus, "source", source_id)
     locations = list(known.sources[source_id]["locations"] or [])
     at = datetime.now(UTC)
@@ -79,7 +84,9 @@ def takedown(corpus: Corpus, source_id: str, reason: str) -> TakedownReport:
     for location in locations:
         forget(location)
     path = f"{FOLDER}/{source_id}-{at:%Y%m%dT%H%M%S}.json"
-    report = TakedownReport(source_id, reason, at.isoformat(timespec="seconds"), locations, rows, shards, files, dict(known.checkpoints), path)
+    report = TakedownReport(
+        source_id, reason, at.isoformat(timespec="seconds"), locations, rows, shards, files, dict(known.checkpoints), dict(known.copies), path
+    )
     overwrite(corpus.filesystem, corpus.path(path), signed(_statement(corpus, report, known.sources[source_id])))
     untold = [name for name, manifest in manifests(corpus) if told_of(corpus, manifest) is None]
     digests = {name: manifest_digest(corpus.filesystem, corpus.path("shards", name)) for name in untold}

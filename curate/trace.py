@@ -34,6 +34,7 @@ class Trace:
         selections: selections that hold any of these clips, with how many.
         shards: shards that hold any of them, as SELECTION/FILE, with how many.
         checkpoints: checkpoints that were trained on any of them, with how many.
+        copies: other sources that hold copies of these clips, with how many; found by `deduplicate`.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class Trace:
     selections: Mapping[str, int] = field(default_factory=dict)
     shards: Mapping[str, int] = field(default_factory=dict)
     checkpoints: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """For people: what it is, then upstream, then downstream."""
@@ -51,7 +53,7 @@ class Trace:
         told += _listed("clips", self.clips)
         for what, found in (("selections", self.selections), ("shards", self.shards), ("checkpoints", self.checkpoints)):
             told += _listed(what, (f"{name}  ({count} of these clips)" for name, count in sorted(found.items())))
-        return told
+        return told + _listed("sources with copies of these clips", (f"{name}  ({count} clips)" for name, count in sorted(self.copies.items())))
 
 
 def trace(corpus: Corpus, kind: Kind, identity: str) -> Trace:
@@ -70,7 +72,8 @@ def trace(corpus: Corpus, kind: Kind, identity: str) -> Trace:
     if kind == "source" and not sources:
         raise CorpusError(f"{corpus.url}: there is no source `{identity}`; `clipmill export` writes a table of those there are")
     among = frozenset(clips)
-    return Trace(kind, identity, sources, sorted(clips), selections_with(corpus, among), shards_with(corpus, among), checkpoints_with(corpus, among))
+    held = selections_with(corpus, among), shards_with(corpus, among), checkpoints_with(corpus, among)
+    return Trace(kind, identity, sources, sorted(clips), *held, copies_of(corpus, among, frozenset(wanted)))
 
 
 def clips_of_source(corpus: Corpus, source_id: str) -> list[str]:
@@ -168,6 +171,17 @@ def checkpoints_with(corpus: Corpus, clips: frozenset[str]) -> dict[str, int]:
     for row in corpus.read("trainings").to_pylist():
         counts[row["checkpoint"]] = max(counts[row["checkpoint"]], len(clips.intersection(row["clip_ids"])))
     return {name: count for name, count in counts.items() if count}
+
+
+def copies_of(corpus: Corpus, clips: frozenset[str], besides: frozenset[str]) -> dict[str, int]:
+    """Sources that hold clips of the same clusters of duplicates, with how many; `besides` those that are known."""
+    own = pa.array(sorted(clips), pa.string())
+    mine = [rows.filter(pc.is_in(rows["clip_id"], own))["duplicate_cluster"] for rows in corpus.batches("duplicates", ["clip_id", "duplicate_cluster"])]
+    clusters = pa.array(sorted({cluster for column in mine for cluster in column.to_pylist() if cluster}), pa.string())
+    counts: Counter[str] = Counter()
+    for rows in corpus.batches("duplicates", ["clip_id", "duplicate_cluster"]) if len(clusters) else ():
+        counts.update(map(source_of, rows.filter(pc.is_in(rows["duplicate_cluster"], clusters))["clip_id"].to_pylist()))
+    return {name: count for name, count in counts.items() if name not in besides}
 
 
 def _known_clip(corpus: Corpus, clip_id: str) -> list[str]:

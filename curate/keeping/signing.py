@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from schemas.document import DocumentError
 
 RAW, PEM = serialization.Encoding.Raw, serialization.Encoding.PEM
 
@@ -25,7 +27,7 @@ def signing_key() -> Ed25519PrivateKey:
     """This person's key; made at first use, readable by them alone.
 
     Raises:
-        ValueError: the file holds no Ed25519 key.
+        DocumentError: the file holds no Ed25519 key, or one that asks for a password.
     """
     path = key_file()
     if not path.exists():
@@ -33,9 +35,12 @@ def signing_key() -> Ed25519PrivateKey:
         made = Ed25519PrivateKey.generate().private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(made)
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path}: holds no Ed25519 key; name another file in CLIPMILL_SIGNING_KEY")
+        raise DocumentError(f"{path}: holds no Ed25519 key in PEM without a password; name another file in CLIPMILL_SIGNING_KEY")
     return key
 
 

@@ -27,6 +27,7 @@ from curate.storage.relations import RELATIONS
 from curate.takedown import takedown
 from curate.trace import manifests, note_training, trace
 from curate.verify import verify
+from schemas.document import DocumentError
 from schemas.recipe import Recipe, RightsTerms, Split
 from schemas.table import table_of
 
@@ -262,6 +263,25 @@ def test_a_takedown_needs_a_known_source_and_a_reason(corpus: Corpus) -> None:
     with pytest.raises(CorpusError, match="needs a reason"):
         takedown(corpus, named(corpus, "a"), "  ")
     assert corpus.read("tombstones").num_rows == 0
+
+
+def test_copies_in_other_sources_are_told_before_and_by_a_takedown(corpus: Corpus) -> None:
+    mine, others = named(corpus, "a"), {named(corpus, "b"), named(corpus, "c")}
+    clips = corpus.table("clips", columns=["source_id"])["source_id"].to_pylist()
+    counts = {name: clips.count(name) for name in others}
+    assert trace(corpus, "source", mine).copies == counts
+    report = takedown(corpus, mine, "asked for")
+    assert report.copies == counts and sum("copies of its clips: decide about it" in line for line in report.lines()) == 2
+    assert trace(corpus, "source", mine).copies == {}
+
+
+@pytest.mark.parametrize("key", [b"no key", b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_a_takedown_that_could_not_be_signed_is_refused_before_anything_is_done(corpus: Corpus, tmp_path: Path, key: bytes) -> None:
+    before = files(corpus)
+    (tmp_path / "key.pem").write_bytes(key)
+    with pytest.raises(DocumentError, match=r"key\.pem: holds no Ed25519 key"):
+        takedown(corpus, named(corpus, "a"), "asked for")
+    assert files(corpus) == before
 
 
 def test_the_journal_tells_what_was_done_and_shows_tampering(corpus: Corpus) -> None:
