@@ -26,8 +26,7 @@ import numpy as np
 from curate.copies import neighbours
 from curate.copies.compare import same_footage
 from curate.copies.compare import shown as seen
-from curate.copies.fingerprint import SIDE, Described, Footage, Still, footage, miniature
-from curate.copies.glance import _window
+from curate.copies.fingerprint import SIDE, Described, Footage, Still, footage, miniature, window
 from curate.copies.neighbours import near_pairs
 from curate.corpus import Corpus, open_corpus
 from curate.deduplicate import LEAST_ALONE, NEAR, _likely, _views, deduplicate, stills_of
@@ -153,7 +152,7 @@ def generated(real: np.ndarray, clips: int, file: Path, rng: np.random.Generator
     copies = clips // 100
     for number in range(copies):
         share, edges = rng.uniform(0.88, 1.0), rng.uniform(0, 1, 2)
-        down, across = (_window((1 - share) * edge, share) for edge in edges)
+        down, across = (window((1 - share) * edge, share) for edge in edges)
         copy = 255 * (np.clip(down @ made[number] @ across.T, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
         made[clips - copies + number] = np.clip(copy + rng.normal(0, 2, copy.shape), 0, 255)
     return made.reshape(-1, SIDE, SIDE)

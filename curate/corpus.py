@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from curate.storage import views
 from curate.storage.atomic import create_if_absent, filesystem_of, overwrite
@@ -80,6 +81,11 @@ class Corpus:
     def path(self, *parts: str) -> str:
         """The path of something below the corpus, on its filesystem."""
         return "/".join((self._root, *parts))
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies; None where it is not on a file system."""
+        return Path(self._root) if isinstance(self.filesystem, LocalFileSystem) else None
 
     # Writing
 

@@ -1,14 +1,12 @@
 """Deduplicate: clusters of clips that show the same footage, each around its best copy; writes `duplicates`, and removes nothing.
 
-Descriptors of proxies find near pairs (`neighbours`), a glance at miniatures leaves the likely ones (`glance`), and laying pictures and times over one
-another decides (`compare`). Clips come best first; each joins the best copy that it agrees with, or becomes one itself. So every member agrees with its
+Descriptors of proxies find near pairs (`neighbours`), a glance at miniatures leaves the likely ones (`glance`; both go on where a `search` was interrupted), and
+laying pictures and times over one another decides (`compare`). Clips come best first; each joins the best copy that it agrees with, or becomes one itself. So every member agrees with its
 cluster's best copy, and two clips never come together through a third alone.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.copies.compare import LEAST_SHOWN, same_footage, shown
-from curate.copies.fingerprint import CROPS, MIRROR, SIDE, VERSION, Described, Footage, Still, footage, miniature, still
-from curate.copies.glance import alike
+from curate.copies.cells import Source
+from curate.copies.fingerprint import SIDE, VERSION, Footage, Still, distinct, footage, miniature, still
 from curate.copies.leaders import Agreement, Led, lead
-from curate.copies.neighbours import Likely, Views, near_pairs
 from curate.copies.rank import COMPARED, NEEDED, Kinship, Numbers, best_first
+from curate.copies.search import kept_folder, likely_pairs
 from curate.corpus import Corpus, open_corpus
 from curate.engine import Engine, Listener, quiet, run_here
 from curate.stage import Resources, Stage
@@ -31,11 +29,6 @@ DESCRIBED = pa.schema([("clip_id", pa.string()), ("miniatures", pa.binary())])
 DUPLICATES = pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED])
 LEAST_ALONE = 0.8 * LEAST_SHOWN
 """Share of its parts in which a picture must show something to be looked for; a part of it may show more than the whole."""
-NEAR = 0.88
-"""Cosine of two descriptors from which pictures are glanced at."""
-GLANCES = 3
-"""Pairs of pictures of two clips, the nearest first, of which one must pass a glance."""
-
 
 @dataclass(frozen=True)
 class DeduplicationReport:
@@ -60,21 +53,26 @@ def deduplicate(corpus: Corpus, mirror: bool = False, *, run: Engine = run_here,
     Args:
         corpus: measured, so that it has proxies.
         mirror: whether a mirrored copy is a copy.
-        run: where fingerprints are made.
+        run: where fingerprints are made, and looked for.
         listener: hears how far it is.
     """
     describe(corpus, run, listener)
     clips = corpus.table("clips", columns=list(NEEDED))
     ranked = clips.take(best_first(clips)).select(COMPARED)
     del clips  # millions of rows, which are not needed twice
-    with tempfile.TemporaryDirectory(prefix="clipmill-deduplicate-") as folder:
-        miniatures, owners = _miniatures(corpus, Numbers(ranked["clip_id"]), Path(folder) / "miniatures")
-        likely = _likely(miniatures, owners, Kinship(ranked), mirror)
-        pairs = near_pairs(Described(miniatures), owners, NEAR, _views(mirror), likely, Path(folder), listener)
+    source, kinship = _miniatures(corpus, Numbers(ranked["clip_id"])), Kinship.of(ranked)
+    with kept_folder(corpus.folder, str(mirror).encode(), bytes(kinship), *_buffers(ranked["clip_id"])) as folder:
+        pairs = likely_pairs(source, kinship, mirror, folder, run if corpus.folder else run_here, listener)
     led = lead(ranked.num_rows, pairs, _agreement(corpus, ranked, mirror), listener, "compare")
     corpus.replace("duplicates", _duplicates(ranked["clip_id"], led))
     followed = led.leaders[led.leaders != np.arange(len(led.leaders))]
     return DeduplicationReport(ranked.num_rows, len(followed), len(np.unique(followed)), led.compared)
+
+
+def _buffers(ids: pa.ChunkedArray) -> Iterator[memoryview]:
+    """What ids are made of, to be digested without a copy."""
+    for chunk in ids.chunks:
+        yield from (memoryview(buffer) for buffer in chunk.buffers() if buffer is not None)
 
 
 def _duplicates(clip_ids: pa.ChunkedArray, led: Led) -> pa.Table:
@@ -85,7 +83,7 @@ def _duplicates(clip_ids: pa.ChunkedArray, led: Led) -> pa.Table:
 
 
 class Describe(Stage):
-    """Miniatures of the proxies of a clip that show enough to be looked for, as uint8 bytes (pictures, SIDE, SIDE)."""
+    """Miniatures of the proxies of a clip that show enough to be looked for, and not the same, as uint8 bytes (pictures, SIDE, SIDE)."""
 
     reads: ClassVar = frozenset({"clip_id", "content_box"})
     writes: ClassVar = frozenset({"clip_id", "miniatures"})
@@ -98,8 +96,8 @@ class Describe(Stage):
     def process(self, rows: pa.Table) -> Iterator[pa.Table]:
         clips = rows.select(["clip_id", "content_box"]).to_pylist()
         seen = stills_of(open_corpus(self.corpus_url), clips)
-        telling = {name: [one.luma for one in stills if shown(one.luma) >= LEAST_ALONE] for name, stills in seen.items()}
-        made = [b"".join(miniature(luma).tobytes() for luma in telling[row["clip_id"]]) for row in clips]
+        telling = [[miniature(one.luma) for one in seen[row["clip_id"]] if shown(one.luma) >= LEAST_ALONE] for row in clips]
+        made = [distinct(np.stack(some)).tobytes() if some else b"" for some in telling]
         yield pa.table([rows["clip_id"], pa.array(made, pa.binary())], schema=DESCRIBED)
 
 
@@ -126,48 +124,18 @@ def stills_of(corpus: Corpus, clips: Sequence[dict[str, Any]]) -> dict[str, list
     return found
 
 
-def _miniatures(corpus: Corpus, numbers: Numbers, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Miniatures of all clips, uint8 (N, SIDE, SIDE) mapped from a file, and the number of the clip that each is of."""
-    owners = [np.empty(0, np.int64)]
-    with open(file, "wb") as out:
+def _miniatures(corpus: Corpus, numbers: Numbers) -> Source:
+    """Miniatures of all clips, uint8 (B, SIDE, SIDE), and the number of the clip that each is of."""
+
+    def source() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for rows in corpus.batches(FINGERPRINTS, ["clip_id", "miniatures"]):
             number = numbers.of(rows["clip_id"])
             known = rows["miniatures"].filter(pa.array(number >= 0))
-            out.writelines(data.as_buffer() for data in known if data.is_valid)
             pictures = pc.fill_null(pc.binary_length(known), 0).to_numpy() // SIDE**2
-            owners.append(np.repeat(number[number >= 0], pictures))
-    shape = (sum(map(len, owners)), SIDE, SIDE)
-    return np.memmap(file, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8), np.concatenate(owners)
+            made = np.frombuffer(b"".join(data.as_buffer() for data in known if data.is_valid), np.uint8)
+            yield made.reshape(-1, SIDE, SIDE), np.repeat(number[number >= 0], pictures)
 
-
-def _likely(miniatures: np.ndarray, owners: np.ndarray, kinship: Kinship, mirror: bool) -> Likely:
-    """Which pairs of miniatures are of clips that could be copies, and pass a glance; every other view is mirrored if any is."""
-
-    def likely(first: np.ndarray, second: np.ndarray, view: int) -> np.ndarray:
-        told, clips = np.zeros(len(first), bool), owners[first] << 32 | owners[second]
-        waiting = np.flatnonzero(kinship.comparable(owners[first], owners[second]))
-        for _ in range(GLANCES):
-            pairs, nearest = np.unique(clips[waiting], return_index=True)
-            asked = waiting[nearest]
-            rows, which = np.unique(first[asked], return_inverse=True)
-            told[asked] = alike(miniatures[rows], which, miniatures[second[asked]], np.full(len(asked), mirror and view % 2 == 1))
-            waiting = np.delete(waiting, nearest)
-            waiting = waiting[~np.isin(clips[waiting], pairs[told[asked]])]
-        return told
-
-    return likely
-
-
-def _views(mirror: bool) -> Views:
-    """What is looked for of each picture: its centre parts, and these mirrored."""
-
-    def views(batch: np.ndarray) -> Iterator[np.ndarray]:
-        for crop in range(len(CROPS)):
-            yield batch[:, crop]
-            if mirror:
-                yield batch[:, crop] * MIRROR
-
-    return views
+    return source
 
 
 def _agreement(corpus: Corpus, ranked: pa.Table, mirror: bool) -> Callable[[np.ndarray], Agreement]:

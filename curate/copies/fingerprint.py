@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-VERSION = "fingerprint@3"
+VERSION = "fingerprint@4"
 WIDTH = 128
 """Pixels of the small pictures' width."""
 CROPS = (1.0, 0.9, 0.82)
@@ -23,8 +23,12 @@ MARGIN = 0.01
 """Share of the picture by which borders are taken to reach further in: a pixel of them that is left is an edge, which its copies need not have."""
 LEAST_DETAIL = 6.0
 """Luma deviation below which a picture (black, a plain title) is evidence of nothing."""
+SAME = 0.99
+"""Cosine from which two pictures of one clip look alike enough for one of them to be looked for."""
 SIDE, LOW = 24, 10
 """Pixels of a miniature's sides, whatever the picture's shape, and the frequencies described."""
+IN_CACHE = 256
+"""Miniatures described at once: beyond what a core's cache holds it takes twice the time."""
 NEARBY, EVEN = 4.0, 0.1
 """Pixels of a miniature within which contrast is evened out, and the share of the whole picture's deviation that plain parts are granted."""
 
@@ -129,25 +133,27 @@ def miniature(luma: np.ndarray) -> np.ndarray:
     return np.clip(np.round(cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA)), 0, 255).astype(np.uint8)
 
 
-def descriptors(miniatures: np.ndarray) -> np.ndarray:
-    """Descriptors of the centre parts of miniatures (N, SIDE, SIDE): float32 (N, len(CROPS), DIMENSIONS), each of unit length."""
-    luma = miniatures.astype(np.float32)
+def descriptors(miniatures: np.ndarray, crops: Sequence[float] = CROPS) -> np.ndarray:
+    """Descriptors of the first centre parts of miniatures (N, SIDE, SIDE): float32 (N, len(crops), DIMENSIONS), each of unit length."""
+    made = np.empty((len(miniatures), len(crops), DIMENSIONS), np.float32)
+    for start in range(0, len(made), IN_CACHE):
+        made[start : start + IN_CACHE] = _described(miniatures[start : start + IN_CACHE].astype(np.float32), len(crops))
+    return made
+
+
+def _described(luma: np.ndarray, crops: int) -> np.ndarray:
     raised = luma - _SMOOTH @ luma @ _SMOOTH.T
     contrast = np.sqrt(np.maximum(_SMOOTH @ raised**2 @ _SMOOTH.T, 0))
     even = raised / (contrast + EVEN * raised.std(axis=(1, 2), keepdims=True) + 1e-6)
-    low = (_CENTRES @ even[:, None] @ _CENTRES.transpose(0, 2, 1))[..., CHOSEN]
+    centres = _CENTRES[:crops]
+    low = (centres @ even[:, None] @ centres.transpose(0, 2, 1))[..., CHOSEN]
     return low / (np.linalg.norm(low, axis=-1, keepdims=True) + 1e-9)
 
 
-class Described:
-    """Descriptors (N, len(CROPS), DIMENSIONS) of miniatures that may lie in a file, made when they are asked for."""
-
-    def __init__(self, miniatures: np.ndarray) -> None:
-        self._miniatures = miniatures
-        self.shape = (len(miniatures), len(CROPS), DIMENSIONS)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
-        return descriptors(self._miniatures[rows])
+def distinct(miniatures: np.ndarray) -> np.ndarray:
+    """Of a clip's miniatures (N, SIDE, SIDE) the first of those that look alike: a camera that stands still saw one thing."""
+    whole, kept = descriptors(miniatures, CROPS[:1])[:, 0], list[int]()
+    for number, one in enumerate(whole):
+        if not kept or float((whole[kept] @ one).max()) < SAME:
+            kept.append(number)
+    return miniatures[kept]

@@ -17,9 +17,11 @@ SHARES, PLACES = (0.95, 0.9, 0.85, 0.8), (0.0, 0.5, 1.0)
 """Crops tried, as shares of width and height, and where they lie."""
 OUTLYING = 1.0
 """Deviations of the picture beyond which pixels have little say in how it is moved, and none in how well it agrees: a mark, a banner."""
+HOPELESS = 0.23
+"""Share of the deviation that the part may leave before it is moved; of 459 copies that pass, none leaves more than .205, and 90 % of strangers do."""
 STIFFNESS = 0.05
 """Keeps directions in which a picture does not change out of the solution."""
-BATCH = 256
+BATCH = 64
 
 
 def alike(first: np.ndarray, which: np.ndarray, second: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
@@ -31,13 +33,15 @@ def alike(first: np.ndarray, which: np.ndarray, second: np.ndarray, mirrored: np
         second: miniatures, uint8 (P, SIDE, SIDE).
         mirrored: bool (P,), where the second is to be mirrored.
     """
-    outer, told = _even(first), np.empty(len(second), bool)
+    outer, told = _even(first), np.zeros(len(second), bool)
     parts = np.concatenate([_low_parts(outer[at : at + BATCH]) for at in range(0, len(outer), BATCH)]) if len(outer) else np.empty(0)
     for at in range(0, len(second), BATCH):
         some, flipped = second[at : at + BATCH], mirrored[at : at + BATCH, None, None]
         inner, of = _even(np.where(flipped, some[:, :, ::-1], some)), which[at : at + BATCH]
         best = np.matmul(parts[of], _low(inner)[:, :, None])[:, :, 0].argmax(axis=1)
-        told[at : at + BATCH] = _fits(_even(_WINDOWS[_YS[best]] @ outer[of] @ _WINDOWS[_XS[best]].transpose(0, 2, 1)), inner)
+        seen = _even(_WINDOWS[_YS[best]] @ outer[of] @ _WINDOWS[_XS[best]].transpose(0, 2, 1))
+        hopeful = np.flatnonzero(_left(seen - inner) <= HOPELESS)
+        told[at + hopeful] = _fits(seen[hopeful], inner[hopeful])
     return told
 
 
@@ -45,7 +49,12 @@ def _fits(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Whether the part seen is the inner picture, near enough: bool (P,)."""
     rest = np.abs(_rest(seen, inner))
     unlike = (_pooled(rest) / (np.maximum(_detail(seen), _detail(inner)) + FLAT) > DIFFERS).mean(axis=(1, 2))
-    return ((np.minimum(rest, OUTLYING) ** 2).mean(axis=(1, 2)) <= 1 - AGREES) & (unlike <= UNLIKE_SHARE)
+    return (_left(rest) <= 1 - AGREES) & (unlike <= UNLIKE_SHARE)
+
+
+def _left(rest: np.ndarray) -> np.ndarray:
+    """Share of the deviation that is left, what lies far out cut off: float32 (P,)."""
+    return (np.clip(rest, -OUTLYING, OUTLYING) ** 2).mean(axis=(1, 2))
 
 
 def _even(pictures: np.ndarray) -> np.ndarray:
@@ -86,9 +95,9 @@ def _rest(seen: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """What of the inner pictures the seen ones do not account for, though they may move a little: float32 (P, SIDE, SIDE)."""
     down, across = _STEP @ seen, seen @ _STEP.T
     moved = (seen, seen**2, down, _DOWN * down, _ACROSS * down, across, _DOWN * across, _ACROSS * across)
-    ways = np.stack(moved, axis=1).reshape(len(seen), len(moved), -1)
+    ways = np.stack(moved, axis=1).reshape(len(seen), len(moved), SIDE**2)
     ways -= ways.mean(axis=2, keepdims=True)
-    target = inner.reshape(len(inner), -1, 1)
+    target = inner.reshape(len(inner), SIDE**2, 1)
     left = target - _solved(ways, ways, target)
     weights = 1 / (1 + (left / OUTLYING) ** 2)
     return (target - _solved(ways, ways * weights.transpose(0, 2, 1), target)).reshape(inner.shape)

@@ -1,166 +1,143 @@
-"""Neighbours: which of many vectors are near one another: cells of alike vectors are joined with the cells around them, one at a time.
+"""Neighbours: which of many vectors are near one another: those of a region look into the cells around, one region after another.
 
-Everything looks for everything, so instead of asking an index for each vector, all of a cell are multiplied at once with each cell that any of them
-would probe (an inverted file, Jégou et al. 2011, "Product quantization for nearest neighbor search", read by whole lists). What is compared lies side
-by side in files, so memory does not grow with it; a vector costs the 16 bytes of its place and owner. Missed are neighbours in cells that are not probed.
+Everything looks for everything, so instead of asking an index for each vector, all that look into a cell are multiplied with it at once (an inverted file,
+Jégou et al. 2011, "Product quantization for nearest neighbor search", read by whole lists). A region needs nothing of another's result, so they can be
+searched by as many workers as see the folder. Missed are neighbours in cells that are not probed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-import faiss
 import numpy as np
 
+from curate.copies.cells import Division, Laid, Source, Whole, lay
 from curate.engine import Listener, quiet
 
 MOST, MOST_KEPT = 512, 32
 """Neighbours looked at for each vector, the nearest first, and pairs kept of these."""
-ONE_CELL_UP_TO = 20_000
-"""Vectors up to which every one is compared with every other."""
-CELLS_PER_ROOT, LEAST_A_CELL, LEARNT_PER_CELL, ROUNDS = 8, 256, 32, 6
-"""Cells are as many as 8 roots of the vectors; fewer where they would hold less than 256 on average, which costs more calls than it saves work."""
-PROBES, AROUND = 24, 512
-"""Cells that a vector probes, of those around its own."""
-BATCH = 2048
-
-
-class Rows(Protocol):
-    """Vectors (N, …, dimensions), in memory, mapped from a file, or made when asked for."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any) -> np.ndarray: ...
-
+REGIONS, NEAREST = 6, 5
+"""Regions around a vector in which it looks, and of how many cells of the nearest one it probes all that are as near, in any of them."""
+NUMBERS_AT_ONCE = 1 << 23
+"""Of vectors that look."""
+BATCH, PROBING, HELD = 4096, 512, 1 << 22
+"""Vectors multiplied at once, those multiplied with the cells' centres, and what may be found before all but the nearest of each are let go."""
 
 Views = Callable[[np.ndarray], Iterable[np.ndarray]]
-Likely = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+"""Makes of records (B, …) the vectors that look, float32 (B, dimensions) each, in turn."""
+Likely = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Of places that look, places found and the numbers of the views, int64 (P,) each, the nearest first, says which to keep: bool (P,)."""
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Rows in the order of their cells.
-
-    Attributes:
-        order: int64 (N,), the row at each place.
-        starts: int64 (C + 1,), the place at which each cell starts, and where the last ends.
-        centres: float32 (C, dimensions).
-        around: int64 (C, up to AROUND), the cells nearest each.
-    """
-
-    order: np.ndarray
-    starts: np.ndarray
-    centres: np.ndarray
-    around: np.ndarray
-
-
-def near_pairs(
-    vectors: Rows, owners: np.ndarray, cosine: float, views: Views, likely: Likely | None = None, folder: Path | None = None, listener: Listener = quiet
+def all_near_pairs(
+    source: Source, whole: Whole, cosine: float, views: Views, folder: Path, likely: Callable[[Laid], Likely] | None = None, listener: Listener = quiet
 ) -> np.ndarray:
     """Pairs of owners of which two vectors are near: int64 (P, 2), each once, the lower number first, sorted.
 
     Args:
-        vectors: of length one; the first of each row is what is looked for.
-        owners: int64 (N,), whose each row is.
+        source: gives what looks and is looked for.
+        whole: makes what is looked for.
         cosine: from which two are near.
-        views: makes of a batch (B, …, dimensions), float32, the vectors (B, dimensions) that look, in turn.
-        likely: given rows that look, rows found and the number of the view, the nearest pairs first, says which to keep: bool (P,); all when None.
-        folder: where what is looked for is laid side by side; in memory when None.
+        views: makes what looks.
+        folder: where all of it is laid in the order of its cells.
+        likely: makes, of what was laid, what says which to keep; all when None.
         listener: hears how far it is.
     """
-    if not len(owners):
-        return np.empty((0, 2), np.int64)
-    cells, found = divided(vectors), [np.empty(0, np.int64)]
-    wholes = _side_by_side(vectors, cells.order, folder)
-    for home in range(len(cells.centres)):
-        for start in range(cells.starts[home], cells.starts[home + 1], BATCH):
-            rows = np.sort(cells.order[start : min(start + BATCH, cells.starts[home + 1])])
-            for view, looking in enumerate(views(np.asarray(vectors[rows], np.float32))):
-                lookers, others, likeness = _near(cells, home, looking, wholes, cosine)
-                strangers = owners[rows[lookers]] != owners[others]
-                lookers, others, likeness = lookers[strangers], others[strangers], likeness[strangers]
-                kept = _nearest(lookers, likeness, MOST)
-                if likely is not None:
-                    kept = kept[np.argsort(-likeness[kept], kind="stable")]
-                    kept = kept[likely(rows[lookers[kept]], others[kept], view)]
-                    kept = kept[_nearest(lookers[kept], likeness[kept], MOST_KEPT)]
-                one, other = owners[rows[lookers[kept]]], owners[others[kept]]
-                found.append(np.unique(np.minimum(one, other) << 32 | np.maximum(one, other)))
-        listener("near", home + 1, len(cells.centres))
+    laid, found = lay(source, whole, folder), []
+    for region in range(laid.regions):
+        found.append(near_pairs(laid, region, cosine, views, likely and likely(laid)))
+        listener("near", region + 1, laid.regions)
+    return together(found)
+
+
+def together(found: Sequence[np.ndarray]) -> np.ndarray:
+    """Several regions' pairs as one: int64 (P, 2), each once, sorted."""
     # One number for two halves the memory, and sorts at once.
-    both = np.unique(np.concatenate(found))
+    both = np.unique(np.concatenate([np.empty(0, np.int64), *(pairs[:, 0] << 32 | pairs[:, 1] for pairs in found)]))
     return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)
 
 
-def _near(cells: Cells, home: int, looking: np.ndarray, wholes: np.ndarray, cosine: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Who of those looking finds which rows, and how near they are: int64, int64 and float32 (F,)."""
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
-    for which, cell in _probed(cells, home, looking):
-        for start in range(cells.starts[cell], cells.starts[cell + 1], BATCH):
-            end = min(start + BATCH, cells.starts[cell + 1])
-            likeness = (looking[which] @ wholes[start:end].astype(np.float32).T).ravel()
-            near = np.flatnonzero(likeness >= cosine)
-            if len(near):
-                looker, place = np.divmod(near, end - start)
-                kept = _nearest(looker, likeness[near], MOST)
-                found.append((which[looker[kept]], cells.order[start + place[kept]], likeness[near[kept]]))
-    lookers, rows, likeness = (np.concatenate(part) for part in zip(*found))
-    return lookers, rows, likeness
+def near_pairs(laid: Laid, region: int, cosine: float, views: Views, likely: Likely | None = None) -> np.ndarray:
+    """Pairs of owners of which a vector of this region looks near one of any: int64 (P, 2), each once, the lower number first, sorted.
+
+    Args:
+        laid: what looks and is looked for.
+        region: whose vectors look.
+        cosine: from which two are near.
+        views: makes what looks.
+        likely: which to keep; all when None.
+    """
+    first, last = laid.places(region)
+    step, found = max(1, NUMBERS_AT_ONCE // laid.wholes.shape[1]), []
+    for start in range(first, last, step):
+        end = min(start + step, last)
+        seen = [_seen(laid, looking, cosine, start) for looking in views(laid.records[start:end])]
+        views_of = np.repeat(np.arange(len(seen)), [len(likeness) for _, _, likeness in seen])
+        lookers, others, likeness = (np.concatenate(part) for part in zip(*seen))
+        kept = np.argsort(-likeness, kind="stable")
+        if likely is not None:
+            kept = kept[likely(start + lookers[kept], others[kept], views_of[kept])]
+            kept = kept[_nearest(lookers[kept], likeness[kept], MOST_KEPT)]
+        one, other = (laid.owners[places].astype(np.int64) for places in (start + lookers[kept], others[kept]))
+        found.append(np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1))
+    return together(found)
 
 
-def _probed(cells: Cells, home: int, looking: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def _seen(laid: Laid, looking: np.ndarray, cosine: float, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who of those looking finds which place of another owner, and how near it is: int64, int64 and float32 (F,)."""
+    found, held = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))], 0
+    for cell, which in _probed(laid.division, looking):
+        first, last = laid.starts[cell : cell + 2]
+        for place in range(first, last, BATCH):
+            wholes = laid.wholes[place : min(place + BATCH, last)].astype(np.float32).T
+            for some in (which[at : at + BATCH] for at in range(0, len(which), BATCH)):
+                likeness = looking[some] @ wholes
+                rows = np.flatnonzero(likeness.max(axis=1) >= cosine)
+                if len(rows):
+                    row, column = np.nonzero(likeness[rows] >= cosine)
+                    found.append((some[rows[row]], place + column, likeness[rows[row], column]))
+                    held += len(row)
+                if held > HELD:
+                    found, held = [_nearest_strangers(laid, found, start)], 0
+    return _nearest_strangers(laid, found, start)
+
+
+def _nearest_strangers(laid: Laid, found: Sequence[tuple[np.ndarray, ...]], start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of what was found the nearest of each that looks, of other owners."""
+    lookers, others, likeness = (np.concatenate(part) for part in zip(*found))
+    kept = np.flatnonzero(laid.owners[start + lookers] != laid.owners[others])
+    kept = kept[_nearest(lookers[kept], likeness[kept], MOST)]
+    return lookers[kept], others[kept], likeness[kept]
+
+
+def _probed(division: Division, looking: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Cells, and which of those looking probe each."""
-    around = cells.around[home]
-    probes = min(PROBES, len(around))
-    centres = cells.centres[around]
-    nearness = looking @ centres.T - (centres**2).sum(axis=1) / 2
-    chosen = np.argpartition(nearness, -probes, axis=1)[:, -probes:].ravel()
-    order = np.argsort(chosen, kind="stable")
-    bounds = np.searchsorted(chosen[order], np.arange(len(around) + 1))
-    for number, cell in enumerate(around.tolist()):
-        if bounds[number] < bounds[number + 1]:
-            yield order[bounds[number] : bounds[number + 1]] // probes, cell
+    around, reach = division.regions_around(looking, REGIONS), np.full(len(looking), np.nan, np.float32)
+    probing, cells = [], []
+    for rank, regions in enumerate(around.T):
+        order = np.argsort(regions, kind="stable")
+        present, firsts = np.unique(regions[order], return_index=True)
+        for region, those in zip(present.tolist(), np.split(order, firsts[1:])):
+            start, end = division.bounds[region : region + 2]
+            centres = division.centres[start:end]
+            halves = (centres**2).sum(axis=1) / 2
+            for some in (those[at : at + PROBING] for at in range(0, len(those), PROBING)):
+                farness = halves - looking[some] @ centres.T
+                if not rank:
+                    nearest = min(NEAREST, len(centres))
+                    reach[some] = np.partition(farness, nearest - 1, axis=1)[:, nearest - 1]
+                who, cell = np.divmod(np.flatnonzero(farness <= reach[some, None]), len(centres))
+                probing.append(some[who])
+                cells.append(start + cell)
+    who, cell = np.concatenate(probing), np.concatenate(cells)
+    order = np.argsort(cell, kind="stable")
+    present, firsts = np.unique(cell[order], return_index=True)
+    yield from zip(present.tolist(), np.split(who[order], firsts[1:]))
 
 
 def _nearest(lookers: np.ndarray, likeness: np.ndarray, most: int) -> np.ndarray:
     """Positions of the nearest few that each looker found."""
+    if not len(lookers) or np.bincount(lookers).max() <= most:
+        return np.arange(len(lookers))
     order = np.lexsort((-likeness, lookers))
     by = lookers[order]
-    return order[np.arange(len(order)) - np.searchsorted(by, by) < most]
-
-
-def divided(vectors: Rows) -> Cells:
-    """Cells of the firsts of some vectors (N, …, dimensions), by k-means on some of them."""
-    count, dimensions = len(vectors), vectors.shape[-1]
-    if count <= ONE_CELL_UP_TO:
-        return Cells(np.arange(count), np.array([0, count]), np.zeros((1, dimensions), np.float32), np.zeros((1, 1), np.int64))
-    wanted = max(1, min(int(CELLS_PER_ROOT * count**0.5), count // LEAST_A_CELL))
-    means = faiss.Kmeans(dimensions, wanted, niter=ROUNDS, seed=0, min_points_per_centroid=1, max_points_per_centroid=LEARNT_PER_CELL)
-    means.train(_firsts(vectors, np.arange(0, count, max(1, count // (wanted * LEARNT_PER_CELL)))))
-    centres = np.asarray(means.centroids)
-    nearest = faiss.IndexHNSWFlat(dimensions, 32)
-    nearest.add(centres)
-    of = np.empty(count, np.int32)
-    for start in range(0, count, BATCH):
-        of[start : start + BATCH] = nearest.search(_firsts(vectors, slice(start, start + BATCH)), 1)[1][:, 0]
-    _, around = faiss.knn(centres, centres, min(AROUND, wanted))
-    return Cells(np.argsort(of, kind="stable"), np.concatenate([[0], np.cumsum(np.bincount(of, minlength=wanted))]), centres, around)
-
-
-def _side_by_side(vectors: Rows, order: np.ndarray, folder: Path | None) -> np.ndarray:
-    """The firsts of vectors (N, …, dimensions) in this order, float16."""
-    count, dimensions = len(vectors), vectors.shape[-1]
-    laid = np.memmap(folder / "side-by-side", np.float16, "w+", shape=(count, dimensions)) if folder else np.empty((count, dimensions), np.float16)
-    for start in range(0, count, BATCH):
-        laid[start : start + BATCH] = _firsts(vectors, order[start : start + BATCH])
-    return laid
-
-
-def _firsts(vectors: Rows, rows: np.ndarray | slice) -> np.ndarray:
-    """The firsts of some rows: float32 (R, dimensions)."""
-    some = np.asarray(vectors[rows], np.float32)
-    return np.ascontiguousarray(some.reshape(len(some), -1, some.shape[-1])[:, 0])
+    return np.sort(order[np.arange(len(order)) - np.searchsorted(by, by) < most])

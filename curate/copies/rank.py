@@ -1,5 +1,7 @@
 """Rank: which of several copies is the best, by a stated rule, and which clips could be copies of one another at all."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,16 +50,40 @@ class Numbers:
 
 
 class Kinship:
-    """Which of many clips could be copies of one another: parts of one shot follow one another, and an image is no copy of a film."""
+    """Which of many clips could be copies of one another: parts of one shot follow one another, and an image is no copy of a film.
 
-    def __init__(self, clips: pa.Table) -> None:
-        self._sources, self._kinds = (_numbered(clips[name]) for name in ("source_id", "media_type"))
-        self._shots = clips["shot_index"].fill_null(-1).to_numpy()
+    Args:
+        told: structured (N,), of each clip its source, media type and shot by numbers; `of` makes it of a table.
+    """
+
+    def __init__(self, told: np.ndarray) -> None:
+        self._told = told
+
+    @classmethod
+    def of(cls, clips: pa.Table) -> "Kinship":
+        """That of a table with `source_id`, `media_type` and `shot_index`."""
+        told = np.empty(clips.num_rows, [("source", np.int32), ("kind", np.int32), ("shot", np.int32)])
+        told["source"], told["kind"] = (_numbered(clips[name]) for name in ("source_id", "media_type"))
+        told["shot"] = clips["shot_index"].fill_null(-1).to_numpy()
+        return cls(told)
+
+    @classmethod
+    def saved(cls, path: Path) -> "Kinship":
+        """What `save` saved, mapped from its file."""
+        return cls(np.load(path, mmap_mode="r"))
+
+    def __bytes__(self) -> bytes:
+        return self._told.tobytes()
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        np.save(path, self._told)
 
     def comparable(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Whether clips at these positions (P,) could be copies of those at these: bool (P,)."""
-        related = (self._sources[first] == self._sources[second]) & (self._shots[first] == self._shots[second])
-        return (self._kinds[first] == self._kinds[second]) & ~related
+        one, other = self._told[first], self._told[second]
+        related = (one["source"] == other["source"]) & (one["shot"] == other["shot"])
+        return (one["kind"] == other["kind"]) & ~related
 
 
 def _numbered(names: pa.ChunkedArray) -> np.ndarray:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curate.copies.cells import Laid, Source, laid_in
 from curate.copies.leaders import Agreement, Led, lead
-from curate.copies.neighbours import near_pairs
+from curate.copies.neighbours import all_near_pairs
 from curate.copies.rank import NEEDED, Numbers, best_first
 from curate.corpus import Corpus
 from curate.embedding.stored import maker_of
@@ -56,40 +57,40 @@ def find_alike(corpus: Corpus, cosine: float, network: str | None = None, listen
     clips = corpus.table("clips", columns=list(NEEDED))
     ranked = clips.take(best_first(clips))
     with tempfile.TemporaryDirectory(prefix="clipmill-semantic-") as folder:
-        vectors, owners = _vectors(corpus, f"embeddings/{maker}", Numbers(ranked["clip_id"]), Path(folder) / "vectors")
-        pairs = near_pairs(vectors, owners, cosine, _itself, folder=Path(folder), listener=listener)
-        led = lead(ranked.num_rows, pairs, _agreement(vectors, owners, ranked.num_rows, cosine), listener, "compare")
+        source = _vectors(corpus, f"embeddings/{maker}", Numbers(ranked["clip_id"]))
+        pairs = all_near_pairs(source, _itself, cosine, lambda vectors: [_itself(vectors)], Path(folder), listener=listener)
+        laid = laid_in(Path(folder))
+        led = lead(ranked.num_rows, pairs, _agreement(laid, ranked.num_rows, cosine), listener, "compare")
+        owners = laid.owners.astype(np.int64)
     corpus.replace(RELATION, _rows(ranked["clip_id"], led, owners))
     followed = led.leaders[led.leaders != np.arange(len(led.leaders))]
     return SemanticReport(maker, len(owners), len(followed), len(np.unique(followed)))
 
 
-def _itself(batch: np.ndarray) -> Iterator[np.ndarray]:
-    yield batch
+def _itself(vectors: np.ndarray) -> np.ndarray:
+    return vectors.astype(np.float32)
 
 
-def _vectors(corpus: Corpus, relation: str, numbers: Numbers, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of all clips that have one, float16 (N, dimensions) mapped from a file, and the number of the clip that each is of."""
-    owners, width = [np.empty(0, np.int64)], 1
-    with open(file, "wb") as out:
+def _vectors(corpus: Corpus, relation: str, numbers: Numbers) -> Source:
+    """Vectors of all clips that have one, float16 (B, dimensions), and the number of the clip that each is of."""
+
+    def source() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for rows in corpus.batches(relation, ["clip_id", "vector"]):
             rows = rows.drop_null()
-            width = rows.schema.field("vector").type.list_size
-            number = numbers.of(rows["clip_id"])
-            known = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)[number >= 0] if len(number) else np.empty((0, width), np.float16)
-            out.write(known.tobytes())
-            owners.append(number[number >= 0])
-    shape = (sum(map(len, owners)), width)
-    return np.memmap(file, np.float16, "r", shape=shape) if shape[0] else np.empty(shape, np.float16), np.concatenate(owners)
+            width, number = rows.schema.field("vector").type.list_size, numbers.of(rows["clip_id"])
+            if len(number):
+                yield rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)[number >= 0], number[number >= 0]
+
+    return source
 
 
-def _agreement(vectors: np.ndarray, owners: np.ndarray, clips: int, cosine: float) -> Callable[[np.ndarray], Agreement]:
-    """Loads the vectors of some clips, to compare them as they are, not as the index keeps them."""
-    row = np.full(clips, -1)
-    row[owners] = np.arange(len(owners))
+def _agreement(laid: Laid, clips: int, cosine: float) -> Callable[[np.ndarray], Agreement]:
+    """Looks up the vectors of some clips, to compare them as they are."""
+    place = np.full(clips, -1)
+    place[laid.owners] = np.arange(len(laid.owners))
 
     def load(needed: np.ndarray) -> Agreement:
-        made = dict(zip(needed.tolist(), np.asarray(vectors[row[needed]], np.float32)))
+        made = dict(zip(needed.tolist(), laid.records[place[needed]].astype(np.float32)))
 
         def agreement(better: int, clip: int) -> float:
             found = float(made[better] @ made[clip])

@@ -167,6 +167,7 @@ def deduplicate(
         typer.Option("--semantic", min=0.0, max=1.0, help="Also cluster clips that show alike things: those whose vectors have at least this cosine."),
     ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Whose vectors: clip_l14 or efficientnet; the best there is by default.")] = None,
+    on: OnOption = "auto",
 ) -> None:
     """Find near-duplicates and name the best copy of each. Removing them is the recipe's decision.
 
@@ -174,7 +175,7 @@ def deduplicate(
     """
     opened = open_corpus(corpus)
     with progress_shown(console) as listener:
-        report = find_duplicates(opened, mirror=mirror, listener=listener)
+        report = find_duplicates(opened, mirror=mirror, run=choose_engine(engine_named(on), steps.footage_s(opened)), listener=listener)
         alike = None if semantic is None else find_alike(opened, semantic, by, listener)
     console.print(f"{report.clips} clips; {report.duplicates} are copies of others, in {report.clusters} clusters")
     if alike is not None:

@@ -69,7 +69,7 @@ def test_where_the_best_is_rejected_the_next_one_stands_for_the_cluster(corpus):
 
 def test_many_vectors_are_found_in_cells_and_compared_as_they_are(corpus, monkeypatch):
     rng = np.random.default_rng(0)
-    monkeypatch.setattr("curate.copies.neighbours.ONE_CELL_UP_TO", 1)
+    monkeypatch.setattr("curate.copies.cells.ONE_CELL_UP_TO", 1)
     vectors = rng.normal(size=(600, 80)).astype(np.float32)
     vectors[300:] = vectors[:300] + 0.02 * rng.normal(size=(300, 80))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
