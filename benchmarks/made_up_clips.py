@@ -116,10 +116,16 @@ class MadeUp:
         """What the clips of a block are: which cuts in which shares, and which field, from where and whither."""
         rng = np.random.default_rng([1, block])
         shares = rng.dirichlet((5, 5, 5), BLOCK).astype(np.float32) * rng.choice((-1, 1), (BLOCK, 3)).astype(np.float32)
-        return shares, rng.integers(0, len(self.cuts), (BLOCK, 3)), rng.integers(0, FIELDS, BLOCK), rng.integers(3, WIDE - SIDE - 3, (BLOCK, 2)), rng.integers(-1, 2, (BLOCK, 2))
+        return (
+            shares,
+            rng.integers(0, len(self.cuts), (BLOCK, 3)),
+            rng.integers(0, FIELDS, BLOCK),
+            rng.integers(3, WIDE - SIDE - 3, (BLOCK, 2)),
+            rng.integers(-1, 2, (BLOCK, 2)),
+        )
 
     def _mixed(self, shares: np.ndarray, which: np.ndarray, fields: np.ndarray, at: np.ndarray, step: np.ndarray) -> np.ndarray:
-        shares = shares * (50 / np.sqrt(((shares**2).sum(axis=1) + self.field**2 * (shares**2).sum(axis=1))))[:, None]
+        shares = shares * (50 / np.sqrt((shares**2).sum(axis=1) * (1 + self.field**2)))[:, None]
         mixed = self.cuts[which[:, 0]] * shares[:, 0, None, None, None]
         for part in (1, 2):
             other = self.cuts[which[:, part]]

@@ -68,7 +68,7 @@ def lay_them(given: argparse.Namespace) -> None:
             making[0] += time.process_time() - since
             yield records, owners
             seen, since = seen + len(records), time.process_time()
-            if seen % (1 << 22) == 0:
+            if owners[-1] >> 12 & 255 == 0:
                 print(f"{seen / 1e6:.0f} million pictures, {since:.0f} CPU s, {anonymous_gb()} GB", file=sys.stderr, flush=True)
 
     laid = lay(timed, whole, given.work)
@@ -116,9 +116,7 @@ def expected(laid: Laid, clips: MadeUp, regions: set[int]) -> tuple[set[int], se
         described = [descriptors(made.reshape(-1, SIDE, SIDE)).reshape(end - start, PICTURES, 3, -1) for made in shown]
         for one, other in ((0, 1), (1, 0)):
             looks = np.isin(laid.division.regions_of(described[one][:, :, 0].reshape(-1, described[one].shape[-1])), list(regions)).reshape(-1, PICTURES)
-            likeness = np.max(
-                [np.einsum("nid,njd->nij", described[one][:, :, view], described[other][:, :, 0]) for view in range(3)], axis=0
-            )
+            likeness = np.max([np.einsum("nid,njd->nij", described[one][:, :, view], described[other][:, :, 0]) for view in range(3)], axis=0)
             likeness[~looks | ~kept[one]] = -1
             np.moveaxis(likeness, 2, 1)[~kept[other]] = -1
             for number in np.flatnonzero(likeness.max(axis=(1, 2)) >= NEAR).tolist():
@@ -139,13 +137,13 @@ def tell(given: argparse.Namespace) -> None:
     near, likely = expected(laid, clips, regions)
     found = {number for one in measured for number in one["planted"]}
     scale = len(laid.owners) / pictures
-    told |= {"regions_around": neighbours.REGIONS, "nearest": neighbours.NEAREST, "regions_searched": len(regions), "share_of_pictures": pictures / len(laid.owners)}
-    told |= {"searching_cpu_h": sum(one["cpu_s"] for one in measured) * scale / 3600, "of_which_glances_h": sum(one["glances_s"] for one in measured) * scale / 3600}
-    told |= {"near_pictures_a_clip": sum(one["near"] for one in measured) * scale / clips.clips}
-    told |= {"near_clips_a_clip": sum(one["near_clips"] for one in measured) * scale / clips.clips}
+    whole_h = {name: sum(one[name] for one in measured) * scale / 3600 for name in ("cpu_s", "glances_s")}
+    told |= {"regions_around": neighbours.REGIONS, "nearest": neighbours.NEAREST, "regions_searched": len(regions), "share_of_pictures": 1 / scale}
+    told |= {"searching_cpu_h": whole_h["cpu_s"], "of_which_glances_h": whole_h["glances_s"]}
+    told |= {f"{name}_a_clip": sum(one[name] for one in measured) * scale / clips.clips for name in ("near", "near_clips")}
     told |= {"strangers_left": sum(one["strangers"] for one in measured), "copies_near": len(near), "copies_likely": len(likely)}
-    told |= {"found": len(found & likely), "found_besides": len(found - likely), "peak_gb": max(one["peak_gb"] for one in measured)}
-    told |= {"anonymous_gb": max(one["anonymous_gb"] for one in measured)}
+    told |= {"found": len(found & likely), "found_besides": len(found - likely)}
+    told |= {f"{name}_gb": max(one[f"{name}_gb"] for one in measured) for name in ("peak", "anonymous")}
     print(json.dumps(told))
 
 

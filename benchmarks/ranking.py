@@ -2,7 +2,7 @@
 
     python -m benchmarks.ranking --clips 5000000 [--pairs 2]
 
-Nothing is compared: that is what `benchmarks.lookalikes index` measures. Half of the pairs agree.
+Nothing is compared: that is what `benchmarks.millions` measures. Half of the pairs agree.
 """
 
 import argparse

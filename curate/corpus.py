@@ -26,6 +26,8 @@ from schemas.table import conform, table_of
 
 FORMAT = 1
 SETTINGS = "corpus.toml"
+SEARCHING = "searching"
+"""Folder of a search for copies that is under way, or was interrupted."""
 TABLES = ("sources", "shots", "clips", "captions", "ledger")
 MEASURED = frozenset(field.name for field in SCORED)
 GATHER_ONE_IN = 512

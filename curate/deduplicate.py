@@ -1,8 +1,8 @@
 """Deduplicate: clusters of clips that show the same footage, each around its best copy; writes `duplicates`, and removes nothing.
 
-Descriptors of proxies find near pairs (`neighbours`), a glance at miniatures leaves the likely ones (`glance`; both go on where a `search` was interrupted), and
-laying pictures and times over one another decides (`compare`). Clips come best first; each joins the best copy that it agrees with, or becomes one itself. So every member agrees with its
-cluster's best copy, and two clips never come together through a third alone.
+Descriptors of proxies find near pairs (`neighbours`) and a glance at miniatures leaves the likely ones (`glance`), in a `search` that goes on where it was
+interrupted; laying pictures and times over one another decides (`compare`). Clips come best first; each joins the best copy that it agrees with, or becomes
+one itself. So every member agrees with its cluster's best copy, and two clips never come together through a third alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.copies.compare import LEAST_SHOWN, same_footage, shown
 from curate.copies.cells import Source
+from curate.copies.compare import LEAST_SHOWN, same_footage, shown
 from curate.copies.fingerprint import SIDE, VERSION, Footage, Still, distinct, footage, miniature, still
 from curate.copies.leaders import Agreement, Led, lead
 from curate.copies.rank import COMPARED, NEEDED, Kinship, Numbers, best_first
@@ -29,6 +29,7 @@ DESCRIBED = pa.schema([("clip_id", pa.string()), ("miniatures", pa.binary())])
 DUPLICATES = pa.schema([CLIPS.field("clip_id"), *DEDUPLICATED])
 LEAST_ALONE = 0.8 * LEAST_SHOWN
 """Share of its parts in which a picture must show something to be looked for; a part of it may show more than the whole."""
+
 
 @dataclass(frozen=True)
 class DeduplicationReport:

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +22,7 @@ from curate.copies.fingerprint import CROPS, MIRROR, VERSION, descriptors
 from curate.copies.glance import alike
 from curate.copies.neighbours import Likely, Views, near_pairs, together
 from curate.copies.rank import Kinship
-from curate.corpus import CorpusError
+from curate.corpus import SEARCHING, CorpusError
 from curate.engine import Engine, Listener
 from curate.stage import Resources, Stage
 
@@ -30,7 +30,6 @@ NEAR = 0.88
 """Cosine of two descriptors from which pictures are glanced at."""
 GLANCES = 3
 """Pairs of pictures of two clips, the nearest first, of which one must pass a glance."""
-FOLDER = "searching"
 
 
 class FindNear(Stage):
@@ -90,25 +89,31 @@ def kept_folder(below: Path | None, *told: bytes | memoryview) -> Iterator[Path]
         CorpusError: another process is searching there.
     """
     if below is None:
-        with tempfile.TemporaryDirectory(prefix="clipmill-deduplicate-") as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix="clipmill-deduplicate-") as temporary:
+            yield Path(temporary)
         return
-    name = hashlib.sha256(repr((VERSION, NEAR, GLANCES, cells.PER_CELL, neighbours.REGIONS, neighbours.NEAREST)).encode())
-    for part in told:
-        name.update(part)
-    folder = below / FOLDER / name.hexdigest()[:16]
-    folder.parent.mkdir(exist_ok=True)
-    with open(folder.parent / "lock", "w") as lock:
+    searching = below / SEARCHING
+    searching.mkdir(exist_ok=True)
+    with open(searching / "lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CorpusError(f"another process is looking for copies in {below}; wait until it is done, or stop it") from None
-        for other in folder.parent.iterdir():
+        folder = searching / _digest(told)
+        for other in searching.iterdir():
             if other.is_dir() and (other != folder or not (folder / LAID).exists()):
                 shutil.rmtree(other)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         yield folder
-        shutil.rmtree(folder.parent)
+        shutil.rmtree(searching)
+
+
+def _digest(told: Sequence[bytes | memoryview]) -> str:
+    """Of what a search depends on: how it is done, and what it is told."""
+    digest = hashlib.sha256(repr((VERSION, NEAR, GLANCES, cells.PER_CELL, neighbours.REGIONS, neighbours.NEAREST)).encode())
+    for part in told:
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def whole(miniatures: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.corpus import Corpus, source_of
+from curate.corpus import SEARCHING, Corpus, source_of
 from curate.footage.quarantine import TAKEDOWN_RULE
 from curate.pack import packing_digest
 from curate.packing.describing import clips_of, describe_set
@@ -82,12 +82,13 @@ def erase_from_shards(corpus: Corpus, source_id: str) -> list[Rewritten]:
 
 
 def erase_files(corpus: Corpus, source_id: str) -> list[str]:
-    """Remove files that are named for a source's clips, and pages with their pictures; what was removed, below the corpus."""
+    """Remove files that are named for a source's clips, pages with their pictures, and what an interrupted search left; what was removed, below the corpus."""
     found = corpus.filesystem.find(corpus.path("shards")) if corpus.filesystem.exists(corpus.path("shards")) else []
     mine = [path for path in found if path.rsplit("/", 1)[-1].startswith(f"{source_id}-")]
     mine += [corpus.path(name) for name in MADE_ANEW if corpus.filesystem.exists(corpus.path(name))]
+    mine += [corpus.path(SEARCHING)] if corpus.filesystem.exists(corpus.path(SEARCHING)) else []
     for path in mine:
-        corpus.filesystem.rm_file(path)
+        corpus.filesystem.rm(path, recursive=True)
     return [path.removeprefix(corpus.path("")) for path in mine]
 
 

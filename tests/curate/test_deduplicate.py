@@ -12,17 +12,11 @@ from curate.copies.cells import laid_in
 from curate.copies.compare import same_footage
 from curate.copies.fingerprint import CROPS, MIRROR, Still, descriptors, footage, miniature, still
 from curate.copies.glance import alike
-<<<<<<< HEAD
-from curate.copies.neighbours import near_pairs
+from curate.copies.neighbours import all_near_pairs
 from curate.copies.placement import overlaid, place, roughly
 from curate.copies.rank import Kinship, best_first
-from curate.copies.tones import even, toned
-=======
-from curate.copies.neighbours import all_near_pairs
-from curate.copies.placement import overlaid, place
-from curate.copies.rank import Kinship, best_first
 from curate.copies.search import NEAR, views, whole
->>>>>>> 11335a7 (Copies among millions: two levels of cells laid side by side, searched region by region on any engine, and on from where it was interrupted)
+from curate.copies.tones import even, toned
 from curate.corpus import open_corpus
 from curate.deduplicate import deduplicate
 from curate.engine import run_here

@@ -1,128 +1,138 @@
-"""Searching kept vectors: by text and by clip, ranked, in bounded memory, and never across models."""
+"""Searching for likely copies: everything is laid once, where it belongs, and a search that was interrupted goes on with what is missing."""
 
-import json
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from typer.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curate import search as searching
-from curate.corpus import CorpusError, open_corpus
-from curate.embedding.clip_tower import clip_tower
-from curate.embedding.parts import POOLED_WIDTH
-from curate.embedding.queries import _classifier
-from curate.scorers.embeddings import ClipEmbedding, EfficientNetEmbedding
-from curate.scorers.labels import label_names
-from curate.search import search
-from curate.storage.relations import RELATIONS
-from pipelines.cli import app
-from schemas.clip import clip_id
-from schemas.table import table_of
+from curate.copies import cells
+from curate.copies.cells import LAID, lay
+from curate.copies.fingerprint import SIDE, descriptors, distinct
+from curate.copies.rank import Kinship
+from curate.copies.search import kept_folder, likely_pairs, whole
+from curate.corpus import SEARCHING, CorpusError, open_corpus
+from curate.engine import quiet, run_here, run_on_ray
+from curate.keeping.erase import erase_files
 
 
-def made_corpus(folder, maker: str, vectors: dict[str, np.ndarray | None]):
-    """A corpus with one clip of each source, named by its letter, and that clip's vector."""
-    made = open_corpus(str(folder / "corpus"), create=True)
-    for number, (name, vector) in enumerate(vectors.items()):
-        span = {"clip_id": clip_id(name, 0, 50), "source_id": name, "media_type": "video", "start_s": 1.0 * number, "end_s": 2.0 + number}
-        made.append("added", table_of([{"source_id": name, "uri": f"films/{name}.mp4", "status": "ok"}], RELATIONS["added"]), name)
-        reading = table_of([{"source_id": name, "status": "ok", "duration_s": 2.0}], RELATIONS["readings"])
-        made.commit(name, {"spans": table_of([span], RELATIONS["spans"]), "readings": reading})
-        width = next(len(each) for each in vectors.values() if each is not None)
-        column = pa.array([None if vector is None else vector.astype(np.float16)], pa.list_(pa.float16(), width))
-        made.append(f"embeddings/{maker}", pa.table({"clip_id": [span["clip_id"]], "vector": column}), name)
-    return made
+def pictures(count: int, seed: int = 0) -> np.ndarray:
+    """Miniatures that are smooth, as pictures are, of which the second half are the first, a little noisier."""
+    rng = np.random.default_rng(seed)
+    waves = rng.normal(size=(count // 2, 6, 6)) / (1 + np.add.outer(np.arange(6), np.arange(6)))
+    cosines = np.cos(np.pi * np.outer(np.arange(SIDE) + 0.5, np.arange(6)) / SIDE)
+    smooth = cosines @ waves @ cosines.T
+    smooth = 128 + 50 * smooth / smooth.std(axis=(1, 2), keepdims=True)
+    both = np.concatenate([smooth, smooth + rng.normal(0, 2, smooth.shape)])
+    return np.clip(both, 0, 255).astype(np.uint8)
 
 
-def unit(vector) -> np.ndarray:
-    return np.asarray(vector, np.float32) / np.linalg.norm(vector)
+def in_batches(miniatures: np.ndarray, size: int = 70):
+    owners = np.arange(len(miniatures))
+    return lambda: ((miniatures[at : at + size], owners[at : at + size]) for at in range(0, len(miniatures), size))
+
+
+def strangers(count: int) -> Kinship:
+    told = np.zeros(count, [("source", np.int32), ("kind", np.int32), ("shot", np.int32)])
+    told["source"] = np.arange(count)
+    return Kinship(told)
 
 
 @pytest.fixture
-def plane(tmp_path):
-    """Four clips in a plane, ten, twenty and ninety degrees from the first; and one without a vector."""
-    angles = {"sa": 0.0, "sb": 10.0, "sc": 20.0, "sd": 90.0}
-    vectors = {name: np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle)), 0.0]) for name, angle in angles.items()}
-    return made_corpus(tmp_path, "efficientnet@1-abc", {**vectors, "se": None})
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells so small that a few hundred pictures are divided into regions."""
+    for name, value in {"ONE_CELL_UP_TO": 100, "PER_CELL": 8, "LEARNT_OF": 2}.items():
+        monkeypatch.setattr(cells, name, value)
 
 
-def test_clips_like_another_come_nearest_first_and_without_itself(plane):
-    found = search(plane, like=clip_id("sb", 0, 50), top=3)
-    assert (found.maker, found.clips) == ("efficientnet@1-abc", 4)
-    assert [hit.source_id for hit in found.hits] == ["sa", "sc", "sd"]
-    assert [hit.score for hit in found.hits] == pytest.approx([0.985, 0.985, 0.174], abs=2e-3)
-    assert (found.hits[1].uri, found.hits[1].start_s, found.hits[1].end_s) == ("films/sc.mp4", 2.0, 4.0)
+@pytest.mark.parametrize("count", [0, 1, 2, 400])
+@pytest.mark.usefixtures("small")
+def test_every_record_lies_once_in_the_order_of_its_cell_beside_what_is_looked_for_and_whose_it_is(tmp_path: Path, count: int) -> None:
+    miniatures = pictures(2 * count)[:count]
+    laid = lay(in_batches(miniatures), whole, tmp_path)
+    assert sorted(laid.owners.tolist()) == list(range(count)) and laid.starts[-1] == count
+    assert np.array_equal(laid.records.reshape(count, SIDE, SIDE), miniatures[laid.owners])
+    assert {path.name for path in tmp_path.iterdir()} == {LAID, "records.npy", "wholes.npy", "owners.npy"}
+    for region in range(laid.regions):
+        first, last = laid.places(region)
+        vectors = whole(laid.records[first:last])
+        assert np.allclose(laid.wholes[first:last], vectors, atol=1e-3)
+        assert (laid.division.regions_of(vectors) == region).all()
+        own = laid.division.cells_of(region, vectors)
+        assert (np.diff(own) >= 0).all() and all(laid.starts[cell] <= place < laid.starts[cell + 1] for place, cell in enumerate(own, first))
 
 
-def test_how_many_vectors_are_compared_at_once_changes_nothing(tmp_path, monkeypatch):
-    random = np.random.default_rng(0)
-    corpus = made_corpus(tmp_path, "efficientnet@1-abc", {f"s{number:02}": unit(random.normal(size=6)) for number in range(20)})
-    corpus.gather()
-    whole = search(corpus, like=clip_id("s03", 0, 50), top=7)
-    monkeypatch.setattr(searching, "ROWS_AT_ONCE", 3)
-    assert search(corpus, like=clip_id("s03", 0, 50), top=7) == whole
-    vectors = {row["clip_id"]: np.array(row["vector"], np.float32) for row in corpus.read("embeddings/efficientnet@1-abc").to_pylist()}
-    wanted = vectors.pop(clip_id("s03", 0, 50))
-    assert [hit.clip_id for hit in whole.hits] == sorted(vectors, key=lambda each: -float(vectors[each] @ wanted))[:7]
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_search_goes_on_with_the_regions_that_are_missing(tmp_path: Path) -> None:
+    source, kinship, searched = in_batches(pictures(400)), strangers(400), []
+
+    def failing_after(most: int):
+        def run(rows, stages):
+            for number, made in enumerate(run_here(rows, stages)):
+                searched.append(made["region"][0].as_py())
+                yield made
+                if number + 1 == most:
+                    raise KeyboardInterrupt
+
+        return run
+
+    def found(run, below: Path) -> np.ndarray:
+        with kept_folder(below, b"these clips") as folder:
+            return likely_pairs(source, kinship, False, folder, run, quiet)
+
+    with pytest.raises(KeyboardInterrupt):
+        found(failing_after(3), tmp_path)
+    assert len(searched) == 3 and (tmp_path / SEARCHING).exists()
+    pairs = found(failing_after(1000), tmp_path)
+    assert len(searched) == len(set(searched)) and not (tmp_path / SEARCHING).exists()
+    (other := tmp_path / "other").mkdir()
+    assert np.array_equal(pairs, found(run_here, other))
+    assert {(number, number + 200) for number in range(200)} - {tuple(pair) for pair in pairs.tolist()} == set()
 
 
-def test_memory_holds_a_stretch_of_vectors_whatever_their_number(monkeypatch):
-    shown = []
-
-    def query(vectors):
-        shown.append(len(vectors))
-        return vectors[:, 0].astype(np.float64)
-
-    def batches():
-        for start in range(0, 40_000, 10_000):
-            column = pa.FixedSizeListArray.from_arrays(pa.array((np.arange(start, start + 10_000) / 40_000).astype(np.float16)), 1)
-            yield pa.table({"clip_id": [f"c{number}" for number in range(start, start + 10_000)], "vector": column})
-
-    seen, best = searching._nearest(batches(), query, 5, without=None)
-    assert seen == 40_000 and len(best) == 5 and max(shown) == searching.ROWS_AT_ONCE and best[0][0] == 1.0
+@pytest.mark.usefixtures("small")
+def test_ray_finds_the_same_pairs(tmp_path: Path) -> None:
+    source, kinship = in_batches(pictures(400)), strangers(400)
+    here, there = (tmp_path / name for name in ("here", "there"))
+    for folder in (here, there):
+        folder.mkdir()
+    assert np.array_equal(likely_pairs(source, kinship, True, here, run_here, quiet), likely_pairs(source, kinship, True, there, run_on_ray, quiet))
 
 
-def test_a_text_finds_what_clip_finds(tmp_path, small_models):
-    tower = clip_tower(str(small_models))
-    sentences = {"sa": "a photo of a castle", "sb": "boats in a harbour", "sc": "a dog"}
-    vectors = {name: tower.embed_texts([text])[0] for name, text in sentences.items()}
-    corpus = made_corpus(tmp_path, ClipEmbedding.identity(), vectors)
-    found = search(corpus, text="boats in a harbour", models_dir=str(small_models))
-    assert found.hits[0].source_id == "sb" and found.hits[0].score == pytest.approx(1.0, abs=1e-3)
-    assert found.hits[1].score == pytest.approx(max(float(vectors["sb"] @ vectors[name]) for name in ("sa", "sc")), abs=2e-3)
+def test_what_another_search_left_behind_is_removed_and_what_this_one_left_is_kept(tmp_path: Path) -> None:
+    def interrupted(told: bytes) -> Path:
+        try:
+            with kept_folder(tmp_path, told) as folder:
+                (folder / LAID).touch()
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            return folder
+
+    one = interrupted(b"one")
+    assert interrupted(b"one") == one and (one / LAID).exists()
+    other = interrupted(b"other")
+    assert other.exists() and not one.exists()
 
 
-def test_without_clip_a_text_finds_the_labels_it_names(tmp_path):
-    matrix, _ = _classifier(None)
-    assert matrix.shape == (1000, POOLED_WIDTH)
-    things = {"sa": "golden retriever", "sb": "castle", "sc": "speedboat"}
-    names = [name.lower() for name in label_names()]
-    corpus = made_corpus(tmp_path, EfficientNetEmbedding.identity(), {source: unit(matrix[names.index(thing)]) for source, thing in things.items()})
-    for text, source in (("a dog runs through the garden", "sa"), ("an old stone fortress", "sb"), ("a boat on the water", "sc")):
-        assert search(corpus, text=text).hits[0].source_id == source
+def test_two_searches_of_one_corpus_do_not_get_into_each_others_way(tmp_path: Path) -> None:
+    message = "another process is looking for copies in .*; wait until it is done"
+    with kept_folder(tmp_path, b"one"), pytest.raises(CorpusError, match=message), kept_folder(tmp_path, b"one"):
+        pass
 
 
-def test_vectors_of_another_model_are_not_compared_with_a_text(plane):
-    with pytest.raises(CorpusError, match=r"efficientnet@1-abc.*do not compare.*clipmill measure --only efficientnet"):
-        search(plane, text="a dog")
+def test_a_takedown_takes_the_pictures_of_an_interrupted_search_too(tmp_path: Path) -> None:
+    corpus = open_corpus(str(tmp_path), create=True)
+    (tmp_path / SEARCHING / "abc").mkdir(parents=True)
+    (tmp_path / SEARCHING / "abc" / "records.npy").write_bytes(b"pictures")
+    assert erase_files(corpus, "sa") == [SEARCHING] and not (tmp_path / SEARCHING).exists()
 
 
-def test_what_is_missing_is_said_plainly(plane, tmp_path):
-    with pytest.raises(CorpusError, match=r"no vector of a clip `s9-0-1`.*clipmill trace"):
-        search(plane, like="s9-0-1")
-    with pytest.raises(CorpusError, match="no vector of a clip"):
-        search(plane, like=clip_id("se", 0, 50))
-    with pytest.raises(CorpusError, match="no embeddings are kept; `clipmill measure`"):
-        search(open_corpus(str(tmp_path / "empty"), create=True), text="a dog")
-    with pytest.raises(CorpusError, match="no embeddings of clip_l14 are kept"):
-        search(plane, text="a dog", network="clip_l14")
-
-
-def test_the_verb_prints_a_table_or_json(plane):
-    asked = ["search", "--corpus", plane.url, "--like", clip_id("sa", 0, 50), "--top", "2"]
-    shown = CliRunner().invoke(app, asked)
-    assert shown.exit_code == 0 and "2 of 4 clips, by efficientnet@1-abc" in shown.output and "films/sb.mp4" in shown.output
-    told = json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)
-    assert [hit["source_id"] for hit in told["hits"]] == ["sb", "sc"] and told["clips"] == 4
-    assert "either --text WORDS or --like CLIP_ID" in str(CliRunner().invoke(app, [*asked, "--text", "both"]).exception)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_of_pictures_that_look_alike_the_first_is_looked_for(shown: list[int]) -> None:
+    scenes = pictures(8, seed=1)[:4]
+    kept = distinct(scenes[shown])
+    assert np.array_equal(kept, scenes[list(dict.fromkeys(shown))])
+    likeness = descriptors(scenes)[:, 0] @ descriptors(scenes)[:, 0].T
+    assert likeness[~np.eye(4, dtype=bool)].max() < 0.99
