@@ -3,14 +3,20 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import ffmpeg
 import imageio_ffmpeg
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from curate.caption import WriteCaptions
 from curate.captioners.describe import Describe as DescribeInWords
+from curate.copies import cells
+from curate.copies.fingerprint import SIDE
+from curate.copies.rank import Kinship
+from curate.copies.search import FindNear, whole
 from curate.corpus import Corpus, open_corpus
 from curate.deduplicate import Describe
 from curate.engine import run_here
@@ -23,7 +29,7 @@ from curate.stage import Resources, Stage, Worker
 from pipelines.ablation.trials import RunTrials
 from schemas.recipe import Encoding
 
-EVERY = (ReadVideos, Score, WriteCaptions, Describe, CutClips, WriteShards, RunTrials)
+EVERY = (ReadVideos, Score, WriteCaptions, Describe, FindNear, CutClips, WriteShards, RunTrials)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return corpus
 
 
+def laid_out(folder: Path) -> str:
+    """A folder in which the miniatures of two hundred clips lie in three regions or more."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"ONE_CELL_UP_TO": 1, "PER_CELL": 8, "LEARNT_OF": 1}.items():
+            patch.setattr(cells, name, value)
+        pictures = np.random.default_rng(0).integers(0, 255, (200, SIDE, SIDE)).astype(np.uint8)
+        assert cells.lay(lambda: iter([(pictures, np.arange(200))]), whole, folder).regions >= 3
+    Kinship(np.zeros(200, [("source", np.int32), ("kind", np.int32), ("shot", np.int32)])).save(folder / "kinship.npy")
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
 def example(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Callable[[type[Stage]], Example]:
     """Each stage with rows that it reads."""
@@ -61,6 +78,7 @@ def example(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         Score: lambda: Example(Score(corpus.url, ("technical",), "embedded"), clips),
         WriteCaptions: lambda: Example(WriteCaptions(corpus.url, DescribeInWords()), clips),
         Describe: lambda: Example(Describe(corpus.url), clips),
+        FindNear: lambda: Example(FindNear(laid_out(tmp_path_factory.mktemp("searched")), False), pa.table({"region": [0, 1, 2]})),
         CutClips: lambda: Example(CutClips(corpus.url, pieces, Encoding(height=32)), cuts),
         WriteShards: lambda: Example(WriteShards(pieces, shards), pa.Table.from_pylist(planned)),
     }
