@@ -124,6 +124,12 @@ def test_the_report_warns_of_unstated_rights_only_where_footage_was_used(corpus,
     assert {name.partition("@")[0] for name in captions["captioner"].to_pylist()} == {"describe"}, "it was asked for alone"
 
 
+def test_each_table_of_the_report_scrolls_by_itself_where_the_screen_is_narrow(corpus):
+    page = (corpus / "report.html").read_text()
+    assert page.count("<table") == page.count('<div class="scroll"><table') == page.count("</table></div>") > 3
+    assert ".scroll { overflow-x: auto; }" in page
+
+
 def test_running_the_chain_again_changes_nothing(corpus, made_footage):
     before = {path.relative_to(corpus): path.read_bytes() for path in (corpus / "shards").rglob("*.tar")}
     clips = open_corpus(str(corpus)).table("clips")
