@@ -40,9 +40,10 @@ def sound(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
 
 
 def beginning(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Which container it is, and when it shows its first picture."""
+    """Which container it is, when it begins, and when it shows its first picture."""
     with Media(request["path"]) as media:
-        yield {"kind": "end", "container": media.container.format.name, "first_picture_s": _first_picture_s(media)}, b""
+        told = {"container": media.container.format.name, "start_s": (media.container.start_time or 0) / av.time_base}
+        yield {"kind": "end", **told, "first_picture_s": _first_picture_s(media)}, b""
 
 
 def _fill(samples: np.ndarray, media: Media, stream: Any, start_s: float, origin_s: float, first: int) -> None:

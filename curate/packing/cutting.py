@@ -19,7 +19,7 @@ from curate.footage.locations import local_copy
 from curate.media.encode import encode, encoded_size
 from curate.media.frames import Frames
 from curate.media.passes import Pass, passes
-from curate.media.remux import Beginning, copied, with_sound
+from curate.media.remux import Indexed, copied, with_sound
 from curate.media.sound import flac, sound_of
 from curate.packing.pieces import SIZES, Piece
 from curate.packing.recognise import Recognition
@@ -33,7 +33,7 @@ JOB_S = 600.0
 """Seconds of clips that one job cuts: enough to repay decoding what comes before them."""
 CLIP = pa.struct(
     [("clip_id", pa.string()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
-     ("fps", pa.float64()), ("keyframe", pa.int64()), ("keyframe_before", pa.int64())]
+     ("fps", pa.float64()), ("keyframe", pa.int64())]
 )  # fmt: skip
 JOB = pa.schema([("source_id", pa.string()), ("uri", pa.string()), ("media_type", pa.string()), ("clips", pa.list_(CLIP))])
 CUT = pa.schema([*SIZES, ("problem", pa.string())])
@@ -120,15 +120,13 @@ class CutClips(Stage):
 
     def _copied(self, path: str, clips: Sequence[dict[str, Any]], known: Recognition) -> Iterator[tuple[dict[str, Any], Piece | str]]:
         """Clips of one source, their groups of pictures copied."""
-        beginning = _attempt(lambda: Beginning.of(path))
-        for clip in clips:
-            if isinstance(beginning, str):
-                yield clip, beginning
-                continue
-            yield clip, _attempt(partial(self._copy, path, beginning, clip, known))
+        with tempfile.TemporaryDirectory(prefix="clipmill-indexed-") as folder:
+            source = _attempt(lambda: Indexed.of(path, Path(folder), max(clip["end_s"] for clip in clips), self.encoding.audio == "keep"))
+            for clip in clips:
+                yield clip, source if isinstance(source, str) else _attempt(partial(self._copy, path, source, clip, known))
 
-    def _copy(self, path: str, beginning: Beginning, clip: dict[str, Any], known: Recognition) -> Piece:
-        return self._with_sound_apart(copied(path, clip, known, self.encoding.audio == "keep", beginning), path, clip)
+    def _copy(self, path: str, source: Indexed, clip: dict[str, Any], known: Recognition) -> Piece:
+        return self._with_sound_apart(copied(source, clip, known, self.encoding.audio == "keep"), path, clip)
 
     def _with_sound_apart(self, piece: Piece, path: str, clip: dict[str, Any]) -> Piece:
         """The piece with the sound of exactly its span beside it, where the recipe asks for that and the source has any."""

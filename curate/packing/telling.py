@@ -28,7 +28,7 @@ WORD = pa.dictionary(pa.int32(), pa.string())
 SAMPLES = pa.schema(
     [("clip_id", pa.string()), ("source_id", WORD), ("uri", WORD), ("media_type", WORD), ("license", WORD), ("hours", pa.float64()),
      ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("start_s", pa.float64()), ("end_s", pa.float64()),
-     ("fps", pa.float64()), ("keyframe", pa.int64()), ("keyframe_before", pa.int64()), ("bucket", WORD), ("place", pa.int64())]
+     ("fps", pa.float64()), ("keyframe", pa.int64()), ("bucket", WORD), ("place", pa.int64())]
 )  # fmt: skip
 TOLD = pa.schema([("place", pa.int64()), ("clip_id", pa.string()), ("caption", pa.string()), ("facts", pa.string())])
 OWN = ("clip_id", "source_id", "media_type", "start_frame", "end_frame", "start_s", "end_s", "fps")
@@ -95,11 +95,9 @@ def _stretch(corpus: Corpus, places: Mapping[str, int], phrases: Mapping[str, st
 def _sample(clip: Mapping[str, Any], source: Mapping[str, Any], captions: Sequence[Mapping[str, Any]], phrases: Mapping[str, str]) -> dict[str, Any]:
     facts = facts_of(clip, source, captions)
     keyframes = source["keyframes"] or [0]
-    at = max(bisect.bisect_right(keyframes, clip["start_frame"]) - 1, 0)
     return {
         **{name: clip[name] for name in OWN},
-        "keyframe": keyframes[at],
-        "keyframe_before": keyframes[at - 1] if at else None,
+        "keyframe": keyframes[max(bisect.bisect_right(keyframes, clip["start_frame"]) - 1, 0)],
         "uri": source["uri"],
         "license": source["license"],
         "hours": (clip["end_s"] - clip["start_s"]) / 3600,

@@ -69,7 +69,7 @@ def example(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     """Each stage with rows that it reads."""
     clips, sources = corpus.table("clips"), corpus.table("sources", columns=["source_id", "uri", "media_type"])
     uris = dict(zip(sources["source_id"].to_pylist(), sources["uri"].to_pylist()))
-    cuts = jobs_of(pa.Table.from_pylist([{**row, "uri": uris[row["source_id"]], "keyframe": 0, "keyframe_before": None} for row in clips.to_pylist()]))
+    cuts = jobs_of(pa.Table.from_pylist([{**row, "uri": uris[row["source_id"]], "keyframe": 0} for row in clips.to_pylist()]))
     pieces, shards = (str(tmp_path_factory.mktemp(name)) for name in ("pieces", "shards"))
     names = clips["clip_id"].to_pylist()
     planned = [{"shard": f"shard-{n:06d}.tar", "clip_ids": [name], "captions": ["words"], "facts": ["{}"]} for n, name in enumerate(names)]

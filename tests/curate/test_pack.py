@@ -302,7 +302,7 @@ def test_a_span_beyond_the_end_says_how_much_of_it_decodes(footage):
 
 
 def test_long_sources_are_cut_in_several_jobs():
-    base = {"uri": "u", "media_type": "video", "fps": 25.0, "keyframe": 0, "keyframe_before": None, "end_frame": 0}
+    base = {"uri": "u", "media_type": "video", "fps": 25.0, "keyframe": 0, "end_frame": 0}
     rows = [
         {**base, "source_id": name, "clip_id": f"{name}{i}", "start_frame": i, "start_s": i * 100.0, "end_s": (i + 1) * 100.0}
         for name in "ab"
@@ -430,8 +430,7 @@ def seen_and_heard(path):
 @pytest.mark.parametrize("late_s", [0.5, 0.0, -0.5])
 def test_sound_that_is_kept_stays_with_the_pictures_whichever_of_them_begins_first(tmp_path, mode, ending, late_s):
     path = flash_and_click(tmp_path, late_s, ending)
-    clip = {"clip_id": "sa-00000030-00000090", "start_frame": 30, "end_frame": 90, "start_s": 1.25, "end_s": 3.75, "fps": 24.0}
-    clip |= {"keyframe": 24, "keyframe_before": 0}
+    clip = {"clip_id": "sa-00000030-00000090", "start_frame": 30, "end_frame": 90, "start_s": 1.25, "end_s": 3.75, "fps": 24.0, "keyframe": 24}
     corpus = open_corpus(str(tmp_path / "corpus"), create=True)
     cutting = CutClips(corpus.url, str(tmp_path), Encoding(mode=mode, audio="keep"))
     ((_, piece),) = cutting._pieces({"source_id": "sa", "uri": path, "media_type": "video", "clips": [clip]})
@@ -452,26 +451,44 @@ BROADCASTS = {
 }
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_a_clip_that_begins_close_to_a_keyframe_is_copied_from_the_right_one(tmp_path, ending):
+    """A keyframe is sent before frames that are shown before it, and seeking goes by one or the other."""
+    film = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=24:duration=4", "-c:v", "libx264", "-g", "24", "-bf", "3", "-pix_fmt", "yuv420p"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *film, str(tmp_path / f"film.{ending}")], check=True)
+    copied_to_the_frame(str(tmp_path / f"film.{ending}"), tmp_path, ((0, 24), (23, 40), (22, 30), (46, 70), (25, 48)))
+
+
 @pytest.mark.parametrize("ending", ["ts", "mpg"])
 @pytest.mark.parametrize("kind", BROADCASTS)
 def test_groups_are_copied_out_of_broadcast_streams_to_the_frame(tmp_path, kind, ending):
     path = str(tmp_path / f"film.{ending}")
     film = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=24:duration=6", *BROADCASTS[kind], "-pix_fmt", "yuv420p"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *film, path], check=True)
+    copied_to_the_frame(path, tmp_path, ((0, 20), (24, 48), (31, 40), (60, 110), (100, 144)))
+
+
+@pytest.mark.parametrize("name", ["forensics__movie-hello.mpeg"])
+def test_groups_are_copied_out_of_real_broadcast_streams_to_the_frame(shared_media, tmp_path, name):
+    """Only some of its pictures are stamped."""
+    copied_to_the_frame(str(shared_media / "raw" / name), tmp_path, ((0, 40), (83, 133), (131, 184), (204, 249)))
+
+
+def copied_to_the_frame(path, folder, spans):
+    """Copy spans of a film, and compare every picture with what a pass over the whole film shows."""
     learnt = Decoding()
     chunks = list(decode(path, learnt=learnt))
     pictures, times = (np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in ("pictures", "times_s"))
     clips = []
-    for start, end in ((0, 20), (24, 48), (31, 40), (60, 110), (100, 144)):
-        before, keyframe = [None, *(key for key in learnt.keyframes if key <= start)][-2:]
+    for start, end in spans:
         ends_s = float(times[end]) if end < len(times) else learnt.duration_s
         span = {"clip_id": clip_id("sa", start, end), "start_frame": start, "end_frame": end, "start_s": float(times[start]), "end_s": ends_s}
-        clips.append({**span, "fps": 24.0, "keyframe": keyframe, "keyframe_before": before})
-    cutting = CutClips(open_corpus(str(tmp_path / "corpus"), create=True).url, str(tmp_path), Encoding(mode="copy"))
+        clips.append({**span, "fps": len(times) / learnt.duration_s, "keyframe": max(key for key in learnt.keyframes if key <= start)})
+    cutting = CutClips(open_corpus(str(folder / "corpus"), create=True).url, str(folder), Encoding(mode="copy"))
     for clip, piece in cutting._pieces({"source_id": "sa", "uri": path, "media_type": "video", "clips": clips}):
         assert not isinstance(piece, str), (clip, piece)
-        (tmp_path / "piece.mp4").write_bytes(piece.data)
-        held = np.concatenate([chunk.pictures for chunk in decode(str(tmp_path / "piece.mp4"))])
+        (folder / "piece.mp4").write_bytes(piece.data)
+        held = np.concatenate([chunk.pictures for chunk in decode(str(folder / "piece.mp4"))])
         assert np.array_equal(held[piece.facts["in_frame"] : piece.facts["out_frame"]], pictures[clip["start_frame"] : clip["end_frame"]]), clip
 
 
