@@ -18,6 +18,7 @@ from curate.select import Selection
 from pipelines.curate import On, Profile, failed_sources
 from schemas.document import DocumentError
 
+FAILURES_SHOWN = 100
 EXIT_MISTAKE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 2, 3, 130
 
 PIPED_COLUMNS = 10_000
@@ -88,8 +89,10 @@ def heeded(warning: str) -> None:
 def end_with_failures(corpus: Corpus, unpacked: Sequence[tuple[str, str]] = ()) -> None:
     """List the sources that could not be read and the clips that could not be packed, and end with exit code 3 when there are any."""
     failed = [(str(row["uri"]), str(row["reason"])) for row in failed_sources(corpus).to_pylist()] + list(unpacked)
-    for what, reason in failed:
+    for what, reason in failed[:FAILURES_SHOWN]:
         errors.print(f"[yellow]failed[/yellow] {plain(what)}: {plain(reason)}")
+    if len(failed) > FAILURES_SHOWN:
+        errors.print(f"[yellow]failed[/yellow] {len(failed) - FAILURES_SHOWN} more; `clipmill export` tells all, in its tables of sources and ledgers")
     if failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

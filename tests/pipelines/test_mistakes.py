@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from pipelines.cli import app
+from pipelines.verbs.curating import add
 from pipelines.verbs.mistakes import mistakes_said_plainly
-from pipelines.verbs.options import EXIT_INTERRUPTED, EXIT_MISTAKE, plain
+from pipelines.verbs.options import EXIT_INTERRUPTED, EXIT_MISTAKE, FAILURES_SHOWN, plain
 
 
 @pytest.fixture
@@ -98,6 +100,16 @@ def test_an_interruption_says_how_to_go_on(corpus, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended, mistakes_said_plainly():
         app(["verify", "--corpus", str(corpus)])
     assert ended.value.code == EXIT_INTERRUPTED and "run the same command again" in capsys.readouterr().err
+
+
+def test_thousands_of_failures_do_not_bury_what_was_said_before(tmp_path, capsys):
+    (tmp_path / "footage").mkdir()
+    for number in range(FAILURES_SHOWN + 7):
+        (tmp_path / "footage" / f"{number}.txt").write_text(f"no film {number}")
+    with pytest.raises(typer.Exit):
+        add([str(tmp_path / "footage")], str(tmp_path / "corpus"))
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == FAILURES_SHOWN + 1 and "failed 7 more; `clipmill export` tells all" in told[-1]
 
 
 def test_what_a_name_holds_stays_text_on_one_line():
