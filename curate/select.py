@@ -89,7 +89,7 @@ def explain(corpus: Corpus, recipe: Recipe, clip_id: str, *, without: frozenset[
     clips = with_sides(corpus.table("clips", columns=sorted(columns_read(recipe) | {"clip_id", REASONS})), recipe)
     clip = clips.filter(pc.field("clip_id") == clip_id)
     if not clip.num_rows:
-        raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
+        raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`; `clipmill export` writes a table of those there are")
     told_of = decision.verdicts.table()
     at = pc.equal(told_of["start_frame"], clip["start_frame"][0])
     found = in_words(told_of.filter(at)).filter(pc.field("clip_id") == clip_id).to_pylist()

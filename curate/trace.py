@@ -187,7 +187,7 @@ def copies_of(corpus: Corpus, clips: frozenset[str], besides: frozenset[str]) ->
 def _known_clip(corpus: Corpus, clip_id: str) -> list[str]:
     if clip_id in clips_of_source(corpus, source_of(clip_id)):
         return [clip_id]
-    raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`")
+    raise CorpusError(f"{corpus.url}: there is no clip `{clip_id}`; `clipmill export` writes a table of those there are")
 
 
 def _listed(what: str, items: Iterable[str]) -> list[str]:
