@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curate.corpus import Corpus
 from curate.deciding.decide import Decision, columns_read, decide
-from curate.deciding.split import held_out_clusters, with_alike
+from curate.deciding.split import READS, held_out_clusters, with_alike
 from curate.footage.quarantine import policy_of
 from curate.footage.standing import in_force
 from pipelines.ablation.arms import Entrant
@@ -20,9 +20,7 @@ from schemas.experiment import HeldOut
 from schemas.recipe import Caps, Duplicates, Recipe, Sampling, read_recipe
 from schemas.rights import Policy
 
-NEEDED = frozenset(
-    {"clip_id", "source_id", "media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "duplicate_cluster", "semantic_cluster", "unmeasured"}
-)
+NEEDED = frozenset({"media_type", "num_frames", "fps", "start_s", "end_s", "width", "height", "unmeasured", *READS})
 """Columns of clips that planning reads, whatever the recipes."""
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from curate.corpus import open_corpus
+from curate.storage.relations import RELATIONS
 from pipelines.ablation.held_out import Holdings
 from pipelines.ablation.plan import Plan, overlap
 from pipelines.ablation.planning import make_plan
 from schemas.clip import CLIPS, GAPS, clip_id
 from schemas.document import DocumentError
 from schemas.experiment import Ablation
+from schemas.recipe import read_recipe
 from schemas.source import SOURCES
 from schemas.table import table_of
 
@@ -65,6 +68,20 @@ def test_no_arm_keeps_a_copy_of_what_is_held_out(recipes: dict[str, str]):
     assert not trained & plan.held_out.clusters
     assert {held.cluster_of[name] for name in plan.held_out.clips} <= plan.held_out.clusters
     assert len(plan.held_out.clips) == len({held.cluster_of[name] for name in plan.held_out.clips}), "one clip of each cluster"
+
+
+def test_no_arm_trains_on_the_rest_of_a_shot_that_is_held_out(recipes: dict[str, str], tmp_path: Path):
+    """Clips of ten seconds out of one long shot show the same thing."""
+    corpus = open_corpus(str(tmp_path / "corpus"), create=True)
+    rows = [clip(name, number, shot_index=number // 2) for name in FOOTAGE for number in range(10)]
+    named = RELATIONS["spans"].names
+    corpus.append("spans", table_of([{name: row[name] for name in named if name in row} for row in rows], RELATIONS["spans"]), "spans")
+    told = experiment(recipes)
+    held = replace(holdings(), clips=Holdings.of(corpus, [read_recipe(arm.recipe) for arm in told.arms], date(2026, 1, 1)).clips)
+    plan = make_plan(experiment(recipes, arms=[{"name": "all", "recipe": recipes["all"]}, {"name": "moving", "recipe": recipes["all"]}]), held)
+    shot = {row["clip_id"]: (row["source_id"], row["shot_index"]) for row in rows}
+    trained = {shot[name] for arm in plan.arms for name in arm.kept}
+    assert len(trained) > 20 and not trained & {shot[name] for name in plan.held_out.clips}
 
 
 def test_views_say_what_each_recipe_would_keep_of_the_held_out_clips(recipes: dict[str, str]):
