@@ -19,25 +19,31 @@ from curate.copies.rank import COMPARED, Kinship, Numbers, best_first
 from curate.deduplicate import _duplicates
 from curate.engine import quiet
 
-STRETCH = 200_000
+STRETCH, PART = 200_000, 1_000_000
 SCATTERED, COMMITTED = 100, 512
 """Batches of ids from all over, as many as a loose commit may hold."""
 
 
 def made_up(count: int, rng: np.random.Generator) -> pa.Table:
-    """Clips as `deduplicate` reads them, five to a source, sorted by id as the corpus gives them."""
-    sources = pc.binary_join_element_wise("s", pc.utf8_lpad(pa.array(np.repeat(np.arange(count // 5 + 1), 5)[:count]).cast(pa.string()), 20, "0"), "")
-    starts = np.tile(np.arange(5), count // 5 + 1)[:count] * 120
+    """Clips as `deduplicate` reads them, five to a source, sorted by id as the corpus gives them, in parts as it reads them."""
+    return pa.concat_tables([_part(start, min(start + PART, count), rng) for start in range(0, count, PART)])
+
+
+def _part(start: int, end: int, rng: np.random.Generator) -> pa.Table:
+    numbers = np.arange(start, end)
+    sources = pc.binary_join_element_wise("s", pc.utf8_lpad(pa.array(numbers // 5).cast(pa.string()), 20, "0"), "")
+    starts = numbers % 5 * 120
     places = pc.binary_join_element_wise(
         *(pc.utf8_lpad(pa.array(frames).cast(pa.string()), 8, "0") for frames in (starts, starts + 120)),
         "-",
     )
+    count = len(numbers)
     boxes = pa.FixedSizeListArray.from_arrays(pa.array(np.tile(np.array([0.0, 0.1, 1.0, 0.9], np.float32), count)), 4).cast(pa.list_(pa.float32()))
     columns = {
         "clip_id": pc.binary_join_element_wise(sources, places, "-"),
         "source_id": sources,
         "media_type": pa.array(["video"]).take(pa.array(np.zeros(count, np.int8))),
-        "shot_index": pa.array(np.tile(np.arange(5, dtype=np.int32), count // 5 + 1)[:count]),
+        "shot_index": pa.array((numbers % 5).astype(np.int32)),
         "start_s": pa.array(starts / 24),
         "end_s": pa.array(starts / 24 + rng.uniform(2, 5, count)),
         "width": pa.array(rng.choice([640, 1280, 1920], count).astype(np.int32)),
@@ -78,7 +84,7 @@ def main() -> None:
     del order_of_files, numbers
     told(f"{SCATTERED} times {COMMITTED} scattered ones numbered")
     pairs = np.sort(rng.integers(0, count, (int(given.pairs * count), 2)), axis=1)
-    pairs = pairs[Kinship(ranked).comparable(pairs[:, 0], pairs[:, 1])]
+    pairs = pairs[Kinship.of(ranked).comparable(pairs[:, 0], pairs[:, 1])]
     told("pairs made up")
 
     def load(_needed: np.ndarray) -> Agreement:

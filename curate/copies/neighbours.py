@@ -15,7 +15,7 @@ from curate.engine import Listener, quiet
 
 MOST, MOST_KEPT = 512, 32
 """Neighbours looked at for each vector, the nearest first, and pairs kept of these."""
-REGIONS, NEAREST = 6, 5
+REGIONS, NEAREST = 8, 8
 """Regions around a vector in which it looks, and of how many cells of the nearest one it probes all that are as near, in any of them."""
 NUMBERS_AT_ONCE = 1 << 23
 """Of vectors that look."""
