@@ -57,9 +57,10 @@ def curate(
         warn(warning)
     measure(corpus, profile, on, listener=listener, models_dir=models_dir)
     caption(corpus, profile, on, listener, models_dir, captioners)
-    deduplicate(corpus, listener=listener)
+    run = choose_engine(on, footage_s(corpus))
+    deduplicate(corpus, run=run, listener=listener)
     selection = select(corpus, recipe)
-    shards = pack(corpus, recipe, run=choose_engine(on, footage_s(corpus)), listener=listener)
+    shards = pack(corpus, recipe, run=run, listener=listener)
     return Curated(corpus, selection, shards, failed_sources(corpus))
 
 

@@ -43,8 +43,9 @@ def all_near_pairs(
         listener: hears how far it is.
     """
     laid, found = lay(source, whole, folder), []
+    judge = likely and likely(laid)
     for region in range(laid.regions):
-        found.append(near_pairs(laid, region, cosine, views, likely and likely(laid)))
+        found.append(near_pairs(laid, region, cosine, views, judge))
         listener("near", region + 1, laid.regions)
     return together(found)
 

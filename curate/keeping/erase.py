@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from curate.corpus import SEARCHING, Corpus, source_of
 from curate.footage.quarantine import TAKEDOWN_RULE
+from curate.keeping.verify_documents import REPORT
 from curate.pack import packing_digest
 from curate.packing.describing import clips_of, describe_set
 from curate.packing.index import IndexFile, index_by_shard
@@ -26,8 +27,8 @@ from schemas.sample import Sample, decode
 KEPT_RELATIONS = frozenset({"added", "found", "readings", "tombstones", "grants", "trainings", "chosen"})
 """What stays: that the source was there, how long it was, whose it is, and which checkpoints have seen it."""
 
-MADE_ANEW = ("report.html",)
-"""Pages with pictures of clips, which `clipmill report` makes again."""
+MADE_ANEW = (REPORT, SEARCHING)
+"""What holds pictures of clips and can be made again: the page, and what an interrupted search for copies left."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,6 @@ def erase_files(corpus: Corpus, source_id: str) -> list[str]:
     found = corpus.filesystem.find(corpus.path("shards")) if corpus.filesystem.exists(corpus.path("shards")) else []
     mine = [path for path in found if path.rsplit("/", 1)[-1].startswith(f"{source_id}-")]
     mine += [corpus.path(name) for name in MADE_ANEW if corpus.filesystem.exists(corpus.path(name))]
-    mine += [corpus.path(SEARCHING)] if corpus.filesystem.exists(corpus.path(SEARCHING)) else []
     for path in mine:
         corpus.filesystem.rm(path, recursive=True)
     return [path.removeprefix(corpus.path("")) for path in mine]

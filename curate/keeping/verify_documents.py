@@ -1,11 +1,11 @@
 """Verifying documents: what a corpus says of itself beside its tables and shards: its settings, its policy, its report."""
 
-import hashlib
 from collections.abc import Iterator
 
 from curate.corpus import SETTINGS, Corpus, CorpusError
 from curate.footage.quarantine import POLICY
 from curate.storage import journal
+from curate.storage.atomic import digest_of
 from curate.storage.sealed import seal_is_broken
 
 REPORT, REPORT_SEAL = "report.html", "<!-- {} -->"
@@ -25,5 +25,5 @@ def document_problems(corpus: Corpus) -> Iterator[str]:
         return
     if not corpus.filesystem.exists(corpus.path(POLICY)):
         yield f"{POLICY}: is missing, and entry {stated.number} of the journal states one; state it again: clipmill add FOOTAGE --policy FILE"
-    elif hashlib.sha256(corpus.filesystem.cat_file(corpus.path(POLICY))).hexdigest() != stated.facts["policy"]:
+    elif digest_of(corpus.filesystem, corpus.path(POLICY)) != stated.facts["policy"]:
         yield f"{POLICY}: is not the policy that entry {stated.number} of the journal states; state it again: clipmill add FOOTAGE --policy FILE"

@@ -12,7 +12,7 @@ from curate.packing.card import attribution, card, describe, licensed
 from curate.packing.croissant import INDEX_FILE, croissant
 from curate.packing.index import IndexFile
 from curate.packing.shards import members_of
-from curate.storage.atomic import overwrite
+from curate.storage.atomic import digest_of, overwrite
 
 TO_DESCRIBE = ["source_id", "license", "hours"]
 BESIDE = (INDEX_FILE, "README.md", "ATTRIBUTION", "croissant.json")
@@ -50,16 +50,10 @@ def describe_again(corpus: Corpus, folder: str, manifest: dict[str, Any], sample
 
 def changed(filesystem: AbstractFileSystem, folder: str, manifest: dict[str, Any]) -> list[str]:
     """The files beside the shards that are not, or no longer, what the manifest says."""
-    return [name for name in BESIDE if _digest(filesystem, f"{folder}/{name}") != manifest["files"].get(name)]
+    there = {name: digest_of(filesystem, f"{folder}/{name}") for name in BESIDE if filesystem.exists(f"{folder}/{name}")}
+    return [name for name in BESIDE if there.get(name) != manifest["files"].get(name)]
 
 
 def clips_of(manifest: dict[str, Any]) -> pa.Array:
     """The clips that a manifest names, in packing order."""
     return pa.chunked_array([pa.array(shard["clips"], pa.string()) for shard in manifest["shards"]], pa.string()).combine_chunks()
-
-
-def _digest(filesystem: AbstractFileSystem, path: str) -> str | None:
-    if not filesystem.exists(path):
-        return None
-    with filesystem.open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Manifest: what a set of shards holds, where, made by what; it is written last, so where it is, the set is whole."""
 
-import hashlib
 import io
 import json
 import tempfile
@@ -11,7 +10,7 @@ from fsspec import AbstractFileSystem
 
 from curate.corpus import Corpus
 from curate.storage import journal
-from curate.storage.atomic import put_file
+from curate.storage.atomic import digest_of, put_file
 from curate.storage.commits import StoreError
 from schemas.recipe import Recipe
 
@@ -73,8 +72,7 @@ def told_of(corpus: Corpus, manifest: Mapping[str, Any]) -> str | None:
 
 def manifest_digest(filesystem: AbstractFileSystem, folder: str) -> str:
     """The digest of a manifest's bytes as they lie there."""
-    with filesystem.open(f"{folder}/{MANIFEST}", "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of(filesystem, f"{folder}/{MANIFEST}")
 
 
 def write_manifest(filesystem: AbstractFileSystem, folder: str, manifest: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Whole files at once, on any filesystem: created if absent, or swapped, and never seen half-written."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -25,6 +26,16 @@ def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
         return LocalFileSystem(), os.path.abspath(url)
     filesystem, path = url_to_fs(url, use_listings_cache=False)
     return filesystem, path.rstrip("/")
+
+
+def digest_of(filesystem: AbstractFileSystem, path: str) -> str:
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    with filesystem.open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def create_if_absent(filesystem: AbstractFileSystem, path: str, data: bytes) -> bool:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from curate.storage.atomic import create_if_absent, create_large_if_absent, names_in
+from curate.storage.atomic import create_if_absent, create_large_if_absent, digest_of, names_in
 from curate.storage.commits import StoreError
 
 ORDER = ("group", "key", "clip_id", "source_id", "kind", "proxy_index", "shot_index", "captioner", "start_s")
@@ -198,8 +198,7 @@ class Parts:
         Raises:
             FileNotFoundError: it is not there.
         """
-        with self.filesystem.open(f"{self.root}/{part.path}", "rb") as file:
-            return None if hashlib.file_digest(file, "sha256").hexdigest() == part.sha256 else "is damaged"
+        return None if digest_of(self.filesystem, f"{self.root}/{part.path}") == part.sha256 else "is damaged"
 
     def columns(self, part: Part) -> list[str]:
         """Names of a part's columns."""

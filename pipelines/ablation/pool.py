@@ -11,7 +11,7 @@ from typing import Any
 from curate.corpus import Corpus
 from curate.engine import Engine
 from curate.pack import PackReport, pack
-from curate.packing.manifest import MANIFEST
+from curate.packing.manifest import MANIFEST, manifest_digest
 from curate.packing.shards import write_tar
 from curate.select import select
 from curate.storage.atomic import filesystem_of, overwrite
@@ -75,7 +75,7 @@ def make_pool(corpus: Corpus, plan: Plan, holdings: Holdings, pieces: Pieces, ru
     packed = pack(corpus, recipe, name=recipe.name, run=run, listener=listener, on=holdings.on)
     if packed.clips == 0:
         raise DocumentError(f"experiment `{plan.experiment.name}`: none of its clips could be packed; {_first_failure(packed)}")
-    manifest = _manifest_digest(corpus, recipe.name)
+    manifest = manifest_digest(corpus.filesystem, corpus.path("shards", recipe.name))
     index = pieces.make("pool", {"manifest": manifest}, lambda folder: _index(Shards(packed.folder), folder, listener))
     rows = json.loads((index.folder / INDEX).read_text(encoding="utf-8"))
     return Pool(packed.folder, {key: Pooled(**row) for key, row in rows.items()}, recipe.name, manifest)
@@ -88,10 +88,6 @@ def pool_recipe(plan: Plan, holdings: Holdings) -> tuple[Recipe, frozenset[str]]
     encoding = plan.arms[0].entrant.recipe.encoding
     recipe = Recipe(name=f"ablation-{plan.experiment.name}"[:64], description="All clips of an ablation", duplicates=Duplicates(keep="all"), encoding=encoding)
     return recipe, frozenset(cluster_of.values()) - needed
-
-
-def _manifest_digest(corpus: Corpus, name: str) -> str:
-    return hashlib.sha256(corpus.filesystem.cat_file(corpus.path("shards", name, MANIFEST))).hexdigest()
 
 
 def _first_failure(packed: PackReport) -> str:
